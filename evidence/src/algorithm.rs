@@ -29,20 +29,12 @@ pub enum HashAlgorithm {
 
 impl HashAlgorithm {
     /// Every algorithm, in the order of the TPM's numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Sha1,
-        Self::Sha256,
-        Self::Sha384,
-        Self::Sha512,
-        Self::Sm3_256,
-    ];
+    pub const ALL: [Self; 5] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512, Self::Sm3_256];
 
     /// The algorithm with this `TPM_ALG_ID`, if it is one of ours.
     #[must_use]
     pub fn from_tpm_id(id: u16) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.tpm_id() == id)
+        Self::ALL.into_iter().find(|algorithm| algorithm.tpm_id() == id)
     }
 
     /// The `TPM_ALG_ID`.
@@ -103,8 +95,7 @@ impl HashAlgorithm {
     /// # Errors
     /// [`CryptoUnavailable`] if the library in use has this algorithm switched off.
     pub fn digest(self, data: &[u8]) -> Result<Digest, CryptoUnavailable> {
-        let bytes =
-            openssl::hash::hash(self.message_digest(), data).map_err(unavailable("hash"))?;
+        let bytes = openssl::hash::hash(self.message_digest(), data).map_err(unavailable("hash"))?;
         Ok(Digest::filled(self, &bytes))
     }
 }
@@ -141,10 +132,7 @@ impl Digest {
     /// [`DigestSize`] if there are not exactly [`HashAlgorithm::digest_bytes`] of them.
     pub fn new(algorithm: HashAlgorithm, bytes: &[u8]) -> Result<Self, DigestSize> {
         if bytes.len() != algorithm.digest_bytes() {
-            return Err(DigestSize {
-                algorithm,
-                found: bytes.len(),
-            });
+            return Err(DigestSize { algorithm, found: bytes.len() });
         }
         Ok(Self::filled(algorithm, bytes))
     }
@@ -152,10 +140,7 @@ impl Digest {
     /// The digest of a register nothing was extended into since its reset to zero.
     #[must_use]
     pub const fn zero(algorithm: HashAlgorithm) -> Self {
-        Self {
-            algorithm,
-            bytes: [0; DIGEST_BYTES_MAX],
-        }
+        Self { algorithm, bytes: [0; DIGEST_BYTES_MAX] }
     }
 
     /// The algorithm that made it.
@@ -182,9 +167,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -360,10 +343,7 @@ pub struct UnknownAlgorithmName {
 
 impl UnknownAlgorithmName {
     fn new(kind: &'static str, name: &str) -> Self {
-        Self {
-            kind,
-            name: name.chars().take(32).collect(),
-        }
+        Self { kind, name: name.chars().take(32).collect() }
     }
 }
 

@@ -57,23 +57,12 @@ impl Attest {
         if magic != TPM_GENERATED {
             // Anything a restricted key signs starts with this; other data under the same key is no attestation.
             let (field, found) = ("magic", u64::from(magic));
-            return Err(MalformedStructure::Value {
-                field,
-                offset: 0,
-                expected: "0xff544347 (TPM generated)",
-                found,
-            });
+            return Err(MalformedStructure::Value { field, offset: 0, expected: "0xff544347 (TPM generated)", found });
         }
         let kind_offset = reader.offset();
         let kind = reader.u16("type")?;
         let qualified_signer = TpmName::read(&mut reader, "qualifiedSigner")?;
-        let extra_data = reader
-            .sized(
-                "extraData",
-                (0, EXTRA_DATA_BYTES_MAX),
-                "at most 66 (TPM2B_DATA)",
-            )?
-            .to_vec();
+        let extra_data = reader.sized("extraData", (0, EXTRA_DATA_BYTES_MAX), "at most 66 (TPM2B_DATA)")?.to_vec();
         let clock_info = ClockInfo::read(&mut reader)?;
         let firmware_version = reader.u64("firmwareVersion")?;
         let attested = match kind {
@@ -83,13 +72,7 @@ impl Attest {
             },
             ATTEST_QUOTE => Attested::Quote {
                 selections: read_selections(&mut reader)?,
-                pcr_digest: reader
-                    .sized(
-                        "pcrDigest",
-                        (0, DIGEST_BYTES_MAX),
-                        "at most 64 (TPM2B_DIGEST)",
-                    )?
-                    .to_vec(),
+                pcr_digest: reader.sized("pcrDigest", (0, DIGEST_BYTES_MAX), "at most 64 (TPM2B_DIGEST)")?.to_vec(),
             },
             other => {
                 return Err(MalformedStructure::Value {
@@ -101,13 +84,7 @@ impl Attest {
             }
         };
         reader.finish()?;
-        Ok(Self {
-            qualified_signer,
-            extra_data,
-            clock_info,
-            firmware_version,
-            attested,
-        })
+        Ok(Self { qualified_signer, extra_data, clock_info, firmware_version, attested })
     }
 }
 
@@ -144,9 +121,7 @@ impl ClockInfo {
             return Err(ClockRejected::ResetCountFell { previous, found });
         }
         if self.reset_count > previous.reset_count {
-            return Ok(ClockStep::Rebooted {
-                resets: self.reset_count - previous.reset_count,
-            });
+            return Ok(ClockStep::Rebooted { resets: self.reset_count - previous.reset_count });
         }
         if self.restart_count < previous.restart_count {
             let (previous, found) = (previous.restart_count, self.restart_count);
@@ -154,14 +129,9 @@ impl ClockInfo {
         }
         if self.clock_ms <= previous.clock_ms {
             let (previous_ms, found_ms) = (previous.clock_ms, self.clock_ms);
-            return Err(ClockRejected::ClockNotForward {
-                previous_ms,
-                found_ms,
-            });
+            return Err(ClockRejected::ClockNotForward { previous_ms, found_ms });
         }
-        Ok(ClockStep::SameBoot {
-            resumes: self.restart_count - previous.restart_count,
-        })
+        Ok(ClockStep::SameBoot { resumes: self.restart_count - previous.restart_count })
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, MalformedStructure> {
@@ -174,20 +144,10 @@ impl ClockInfo {
             1 => true,
             other => {
                 let (field, found) = ("safe", u64::from(other));
-                return Err(MalformedStructure::Value {
-                    field,
-                    offset,
-                    expected: "0 or 1",
-                    found,
-                });
+                return Err(MalformedStructure::Value { field, offset, expected: "0 or 1", found });
             }
         };
-        Ok(Self {
-            clock_ms,
-            reset_count,
-            restart_count,
-            safe,
-        })
+        Ok(Self { clock_ms, reset_count, restart_count, safe })
     }
 }
 
@@ -226,9 +186,7 @@ pub enum ClockRejected {
         found: u32,
     },
     /// Fewer restarts than before without a reset: an older quote.
-    #[error(
-        "the TPM's restart count must not fall below {previous} without a reset, found {found}"
-    )]
+    #[error("the TPM's restart count must not fall below {previous} without a reset, found {found}")]
     RestartCountFell {
         /// Count in the previous quote.
         previous: u32,

@@ -31,23 +31,16 @@ impl KeylimeQuote {
     /// [`MalformedKeylimeQuote`] saying which part.
     pub fn parse(text: &str) -> Result<Self, MalformedKeylimeQuote> {
         if text.len() > QUOTE_TEXT_BYTES_MAX {
-            return Err(MalformedKeylimeQuote::TooLong {
-                max: QUOTE_TEXT_BYTES_MAX,
-                found: text.len(),
-            });
+            return Err(MalformedKeylimeQuote::TooLong { max: QUOTE_TEXT_BYTES_MAX, found: text.len() });
         }
         let Some(parts) = text.strip_prefix('r') else {
-            return Err(MalformedKeylimeQuote::Prefix {
-                found: text.chars().next(),
-            });
+            return Err(MalformedKeylimeQuote::Prefix { found: text.chars().next() });
         };
         let mut parts = parts.split(':');
         let (Some(attest), Some(signature), Some(pcrs), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(MalformedKeylimeQuote::Parts {
-                found: text.split(':').count(),
-            });
+            return Err(MalformedKeylimeQuote::Parts { found: text.split(':').count() });
         };
         Ok(Self {
             attest: decode("attest", attest)?,
@@ -59,14 +52,8 @@ impl KeylimeQuote {
     /// Writes the quote string.
     #[must_use]
     pub fn encode(&self) -> String {
-        let (attest, signature) = (
-            STANDARD.encode(&self.attest),
-            STANDARD.encode(&self.signature),
-        );
-        format!(
-            "r{attest}:{signature}:{}",
-            STANDARD.encode(encode_pcr_blob(&self.values))
-        )
+        let (attest, signature) = (STANDARD.encode(&self.attest), STANDARD.encode(&self.signature));
+        format!("r{attest}:{signature}:{}", STANDARD.encode(encode_pcr_blob(&self.values)))
     }
 
     /// Parses the attestation and its signature.
@@ -92,10 +79,7 @@ pub fn parse_pcr_blob(bytes: &[u8]) -> Result<PcrValues, MalformedPcrBlob> {
     let digests = read_digest_lists(&mut reader, selection.bank())?;
     reader.finish()?;
     if digests.len() != selection.len() {
-        return Err(MalformedPcrBlob::DigestCount {
-            expected: selection.len(),
-            found: digests.len(),
-        });
+        return Err(MalformedPcrBlob::DigestCount { expected: selection.len(), found: digests.len() });
     }
     let mut values = PcrValues::new(selection.bank());
     for (index, digest) in selection.indices().zip(digests) {
@@ -122,11 +106,7 @@ pub fn encode_pcr_blob(values: &PcrValues) -> Vec<u8> {
         for digest in list {
             let slot_end = blob.len() + DIGEST_SLOT_BYTES;
             // A digest has at most 64 bytes.
-            blob.extend_from_slice(
-                &u16::try_from(digest.len())
-                    .unwrap_or(u16::MAX)
-                    .to_le_bytes(),
-            );
+            blob.extend_from_slice(&u16::try_from(digest.len()).unwrap_or(u16::MAX).to_le_bytes());
             blob.extend_from_slice(digest);
             blob.resize(slot_end, 0);
         }
@@ -136,74 +116,43 @@ pub fn encode_pcr_blob(values: &PcrValues) -> Vec<u8> {
 }
 
 fn decode(part: &'static str, text: &str) -> Result<Vec<u8>, MalformedKeylimeQuote> {
-    STANDARD
-        .decode(text)
-        .map_err(|source| MalformedKeylimeQuote::Base64 { part, source })
+    STANDARD.decode(text).map_err(|source| MalformedKeylimeQuote::Base64 { part, source })
 }
 
 fn read_selection(reader: &mut Reader<'_>) -> Result<PcrSelection, MalformedPcrBlob> {
     let count = reader.u32_le("selection count")?;
     if count != 1 {
         let (field, found) = ("selection count", u64::from(count));
-        return Err(MalformedStructure::Value {
-            field,
-            offset: 0,
-            expected: "1",
-            found,
-        }
-        .into());
+        return Err(MalformedStructure::Value { field, offset: 0, expected: "1", found }.into());
     }
     let mut slot = Reader::new(reader.take("selection", SELECTION_SLOT_BYTES)?);
     let id = slot.u16_le("bank")?;
-    let bank =
-        crate::algorithm::HashAlgorithm::from_tpm_id(id).ok_or(MalformedStructure::Value {
-            field: "bank",
-            offset: 4,
-            expected: "a hash algorithm (sha1, sha256, sha384, sha512, sm3_256)",
-            found: u64::from(id),
-        })?;
+    let bank = crate::algorithm::HashAlgorithm::from_tpm_id(id).ok_or(MalformedStructure::Value {
+        field: "bank",
+        offset: 4,
+        expected: "a hash algorithm (sha1, sha256, sha384, sha512, sm3_256)",
+        found: u64::from(id),
+    })?;
     let size = slot.u8("sizeofSelect")?;
     if size != 3 {
         let (field, found) = ("sizeofSelect", u64::from(size));
-        return Err(MalformedStructure::Value {
-            field,
-            offset: 6,
-            expected: "3 (24 registers)",
-            found,
-        }
-        .into());
+        return Err(MalformedStructure::Value { field, offset: 6, expected: "3 (24 registers)", found }.into());
     }
-    let bitmap = [
-        slot.u8("pcrSelect")?,
-        slot.u8("pcrSelect")?,
-        slot.u8("pcrSelect")?,
-    ];
+    let bitmap = [slot.u8("pcrSelect")?, slot.u8("pcrSelect")?, slot.u8("pcrSelect")?];
     all_zero("padding of the selection", 10, slot.rest())?;
     let offset = reader.offset();
-    let unused = reader.take(
-        "unused selections",
-        (PCR_SELECTIONS_MAX - 1) * SELECTION_SLOT_BYTES,
-    )?;
+    let unused = reader.take("unused selections", (PCR_SELECTIONS_MAX - 1) * SELECTION_SLOT_BYTES)?;
     all_zero("unused selections", offset, unused)?;
     Ok(PcrSelection::from_bitmap(PcrBank(bank), bitmap))
 }
 
-fn read_digest_lists(
-    reader: &mut Reader<'_>,
-    bank: PcrBank,
-) -> Result<Vec<Digest>, MalformedPcrBlob> {
+fn read_digest_lists(reader: &mut Reader<'_>, bank: PcrBank) -> Result<Vec<Digest>, MalformedPcrBlob> {
     let offset = reader.offset();
     let lists = reader.u32_le("digest list count")?;
     if lists > DIGEST_LISTS_MAX {
         let found = usize::try_from(lists).unwrap_or(usize::MAX);
         let max = DIGEST_LISTS_MAX as usize;
-        return Err(MalformedStructure::Count {
-            field: "digest lists",
-            offset,
-            max,
-            found,
-        }
-        .into());
+        return Err(MalformedStructure::Count { field: "digest lists", offset, max, found }.into());
     }
     let mut digests = Vec::new();
     for _ in 0..lists {
@@ -211,24 +160,14 @@ fn read_digest_lists(
         let count = reader.u32_le("digest count")?;
         if !(1..=8).contains(&count) {
             let (field, found) = ("digest count", u64::from(count));
-            return Err(MalformedStructure::Value {
-                field,
-                offset,
-                expected: "1 to 8",
-                found,
-            }
-            .into());
+            return Err(MalformedStructure::Value { field, offset, expected: "1 to 8", found }.into());
         }
         for _ in 0..count {
             digests.push(read_digest(reader, bank)?);
         }
         let offset = reader.offset();
         let unused = DIGESTS_PER_LIST.saturating_sub(count as usize) * DIGEST_SLOT_BYTES;
-        all_zero(
-            "unused digests",
-            offset,
-            reader.take("unused digests", unused)?,
-        )?;
+        all_zero("unused digests", offset, reader.take("unused digests", unused)?)?;
     }
     Ok(digests)
 }
@@ -238,22 +177,12 @@ fn read_digest(reader: &mut Reader<'_>, bank: PcrBank) -> Result<Digest, Malform
     let size = usize::from(reader.u16_le("digest size")?);
     if size != bank.algorithm().digest_bytes() {
         let (field, expected) = ("digest", "the size of the bank's hash");
-        return Err(MalformedStructure::Size {
-            field,
-            offset,
-            expected,
-            found: size,
-        }
-        .into());
+        return Err(MalformedStructure::Size { field, offset, expected, found: size }.into());
     }
     let digest = reader.take("digest", size)?;
     let offset = reader.offset();
     let padding = DIGEST_SLOT_BYTES.saturating_sub(2 + size);
-    all_zero(
-        "bytes behind a digest",
-        offset,
-        reader.take("bytes behind a digest", padding)?,
-    )?;
+    all_zero("bytes behind a digest", offset, reader.take("bytes behind a digest", padding)?)?;
     Ok(Digest::filled(bank.algorithm(), digest))
 }
 
@@ -262,12 +191,7 @@ fn all_zero(field: &'static str, offset: usize, bytes: &[u8]) -> Result<(), Malf
         None => Ok(()),
         Some((at, byte)) => {
             let found = u64::from(*byte);
-            Err(MalformedStructure::Value {
-                field,
-                offset: offset + at,
-                expected: "zero",
-                found,
-            })
+            Err(MalformedStructure::Value { field, offset: offset + at, expected: "zero", found })
         }
     }
 }

@@ -21,14 +21,8 @@ impl TpmName {
     ///
     /// # Errors
     /// [`CryptoUnavailable`] if `algorithm` is switched off in the library.
-    pub fn of_public_area(
-        algorithm: HashAlgorithm,
-        tpmt_public: &[u8],
-    ) -> Result<Self, CryptoUnavailable> {
-        Ok(Self::from_parts(
-            algorithm,
-            algorithm.digest(tpmt_public)?.as_bytes(),
-        ))
+    pub fn of_public_area(algorithm: HashAlgorithm, tpmt_public: &[u8]) -> Result<Self, CryptoUnavailable> {
+        Ok(Self::from_parts(algorithm, algorithm.digest(tpmt_public)?.as_bytes()))
     }
 
     /// Reads a name from exactly its bytes, without a size in front.
@@ -77,26 +71,15 @@ impl TpmName {
     }
 
     /// Reads a name with its size in front (`TPM2B_NAME`).
-    pub(crate) fn read(
-        reader: &mut Reader<'_>,
-        field: &'static str,
-    ) -> Result<Self, MalformedStructure> {
+    pub(crate) fn read(reader: &mut Reader<'_>, field: &'static str) -> Result<Self, MalformedStructure> {
         let offset = reader.offset();
         let size = usize::from(reader.u16(field)?);
         let algorithm = reader.hash_algorithm(field)?;
         if size != 2 + algorithm.digest_bytes() {
             let expected = "the algorithm's two bytes and a digest of its size";
-            return Err(MalformedStructure::Size {
-                field,
-                offset,
-                expected,
-                found: size,
-            });
+            return Err(MalformedStructure::Size { field, offset, expected, found: size });
         }
-        Ok(Self::from_parts(
-            algorithm,
-            reader.take(field, algorithm.digest_bytes())?,
-        ))
+        Ok(Self::from_parts(algorithm, reader.take(field, algorithm.digest_bytes())?))
     }
 
     fn qualified(&self, parent: &[u8]) -> Result<Self, CryptoUnavailable> {
@@ -106,11 +89,7 @@ impl TpmName {
 
     fn from_parts(algorithm: HashAlgorithm, digest: &[u8]) -> Self {
         let mut bytes = [0; NAME_BYTES_MAX];
-        let source = algorithm
-            .tpm_id()
-            .to_be_bytes()
-            .into_iter()
-            .chain(digest.iter().copied());
+        let source = algorithm.tpm_id().to_be_bytes().into_iter().chain(digest.iter().copied());
         for (to, from) in bytes.iter_mut().zip(source) {
             *to = from;
         }
@@ -120,9 +99,7 @@ impl TpmName {
 
 impl fmt::Display for TpmName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -53,11 +53,7 @@ impl TryFrom<u8> for PcrIndex {
     type Error = PcrIndexOutOfRange;
 
     fn try_from(index: u8) -> Result<Self, PcrIndexOutOfRange> {
-        if index < PCR_COUNT {
-            Ok(Self(index))
-        } else {
-            Err(PcrIndexOutOfRange { found: index })
-        }
+        if index < PCR_COUNT { Ok(Self(index)) } else { Err(PcrIndexOutOfRange { found: index }) }
     }
 }
 
@@ -89,31 +85,19 @@ impl PcrSelection {
     /// # Errors
     /// [`PcrMaskOutOfRange`] if a bit above 23 is set.
     pub const fn from_mask(bank: PcrBank, mask: u32) -> Result<Self, PcrMaskOutOfRange> {
-        if mask >> PCR_COUNT == 0 {
-            Ok(Self { bank, mask })
-        } else {
-            Err(PcrMaskOutOfRange { found: mask })
-        }
+        if mask >> PCR_COUNT == 0 { Ok(Self { bank, mask }) } else { Err(PcrMaskOutOfRange { found: mask }) }
     }
 
     /// The registers named, in whatever order and however often they come.
     #[must_use]
     pub fn from_indices(bank: PcrBank, indices: impl IntoIterator<Item = PcrIndex>) -> Self {
-        Self {
-            bank,
-            mask: indices
-                .into_iter()
-                .fold(0, |mask, index| mask | index.bit()),
-        }
+        Self { bank, mask: indices.into_iter().fold(0, |mask, index| mask | index.bit()) }
     }
 
     /// The same with one more register.
     #[must_use]
     pub const fn with(self, index: PcrIndex) -> Self {
-        Self {
-            bank: self.bank,
-            mask: self.mask | index.bit(),
-        }
+        Self { bank: self.bank, mask: self.mask | index.bit() }
     }
 
     /// The bank.
@@ -161,10 +145,7 @@ impl PcrSelection {
 
     /// The selection with the bits of a TPM's bitmap.
     pub(crate) fn from_bitmap(bank: PcrBank, [a, b, c]: [u8; 3]) -> Self {
-        Self {
-            bank,
-            mask: u32::from_le_bytes([a, b, c, 0]),
-        }
+        Self { bank, mask: u32::from_le_bytes([a, b, c, 0]) }
     }
 
     /// Reads one `TPMS_PCR_SELECTION`.
@@ -174,18 +155,9 @@ impl PcrSelection {
         let size = reader.u8("sizeofSelect")?;
         if size != 3 {
             let (field, found) = ("sizeofSelect", u64::from(size));
-            return Err(MalformedStructure::Value {
-                field,
-                offset,
-                expected: "3 (24 registers)",
-                found,
-            });
+            return Err(MalformedStructure::Value { field, offset, expected: "3 (24 registers)", found });
         }
-        let bitmap = [
-            reader.u8("pcrSelect")?,
-            reader.u8("pcrSelect")?,
-            reader.u8("pcrSelect")?,
-        ];
+        let bitmap = [reader.u8("pcrSelect")?, reader.u8("pcrSelect")?, reader.u8("pcrSelect")?];
         Ok(Self::from_bitmap(bank, bitmap))
     }
 }
@@ -217,9 +189,7 @@ pub struct PcrMaskOutOfRange {
 /// Reads a `TPML_PCR_SELECTION`: a count, then that many banks with their bitmaps.
 ///
 /// Several banks, a bank twice and empty bitmaps are well-formed; whether they are acceptable is decided later.
-pub(crate) fn read_selections(
-    reader: &mut Reader<'_>,
-) -> Result<Vec<PcrSelection>, MalformedStructure> {
+pub(crate) fn read_selections(reader: &mut Reader<'_>) -> Result<Vec<PcrSelection>, MalformedStructure> {
     let count = reader.count("PCR selections", PCR_SELECTIONS_MAX)?;
     (0..count).map(|_| PcrSelection::read(reader)).collect()
 }
@@ -237,27 +207,16 @@ impl PcrValues {
     /// No values yet, of the given bank.
     #[must_use]
     pub const fn new(bank: PcrBank) -> Self {
-        Self {
-            bank,
-            values: BTreeMap::new(),
-        }
+        Self { bank, values: BTreeMap::new() }
     }
 
     /// States one register's value; a value stated before is replaced and returned.
     ///
     /// # Errors
     /// [`PcrValueOfOtherBank`] if the digest is not one of this bank's algorithm.
-    pub fn insert(
-        &mut self,
-        index: PcrIndex,
-        value: Digest,
-    ) -> Result<Option<Digest>, PcrValueOfOtherBank> {
+    pub fn insert(&mut self, index: PcrIndex, value: Digest) -> Result<Option<Digest>, PcrValueOfOtherBank> {
         if value.algorithm() != self.bank.algorithm() {
-            return Err(PcrValueOfOtherBank {
-                expected: self.bank,
-                index,
-                found: value.algorithm(),
-            });
+            return Err(PcrValueOfOtherBank { expected: self.bank, index, found: value.algorithm() });
         }
         Ok(self.values.insert(index, value))
     }
@@ -304,8 +263,7 @@ impl PcrValues {
     ///
     /// Source: TPM 2.0 Library, Part 1, "Selecting Multiple PCR".
     pub fn digest(&self, algorithm: HashAlgorithm) -> Result<Digest, CryptoUnavailable> {
-        let mut concatenated =
-            Vec::with_capacity(self.values.len() * self.bank.algorithm().digest_bytes());
+        let mut concatenated = Vec::with_capacity(self.values.len() * self.bank.algorithm().digest_bytes());
         for value in self.values.values() {
             concatenated.extend_from_slice(value.as_bytes());
         }

@@ -51,13 +51,7 @@ impl Public {
     pub fn from_tpmt(bytes: &[u8]) -> Result<Self, MalformedPublic> {
         if bytes.len() > area::PUBLIC_BYTES_MAX {
             let (field, found) = ("TPMT_PUBLIC", bytes.len());
-            return Err(MalformedStructure::Size {
-                field,
-                offset: 0,
-                expected: "at most 1024",
-                found,
-            }
-            .into());
+            return Err(MalformedStructure::Size { field, offset: 0, expected: "at most 1024", found }.into());
         }
         let area = area::Area::parse(bytes)?;
         let key = area.key()?;
@@ -107,10 +101,7 @@ impl Public {
     /// # Errors
     /// [`CryptoUnavailable`] if the library cannot encode it.
     pub fn public_key_pem(&self) -> Result<String, CryptoUnavailable> {
-        let pem = self
-            .key
-            .public_key_to_pem()
-            .map_err(unavailable("encode a public key"))?;
+        let pem = self.key.public_key_to_pem().map_err(unavailable("encode a public key"))?;
         Ok(String::from_utf8_lossy(&pem).into_owned())
     }
 
@@ -121,14 +112,8 @@ impl Public {
             Parameters::Rsa { key_bits: 3072, .. } => EncryptionAlgorithm::Rsa3072,
             Parameters::Rsa { key_bits: 4096, .. } => EncryptionAlgorithm::Rsa4096,
             Parameters::Rsa { .. } => EncryptionAlgorithm::Rsa2048,
-            Parameters::Ecc {
-                curve: EccCurve::P256,
-                ..
-            } => EncryptionAlgorithm::Ecc256,
-            Parameters::Ecc {
-                curve: EccCurve::P384,
-                ..
-            } => EncryptionAlgorithm::Ecc384,
+            Parameters::Ecc { curve: EccCurve::P256, .. } => EncryptionAlgorithm::Ecc256,
+            Parameters::Ecc { curve: EccCurve::P384, .. } => EncryptionAlgorithm::Ecc384,
         }
     }
 

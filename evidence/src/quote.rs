@@ -35,11 +35,7 @@ impl Quote {
     /// [`MalformedQuote`] saying which of the two, and where.
     pub fn parse(attest_bytes: &[u8], signature_bytes: &[u8]) -> Result<Self, MalformedQuote> {
         let attest = Attest::parse(attest_bytes).map_err(MalformedQuote::Attest)?;
-        let Attested::Quote {
-            selections,
-            pcr_digest,
-        } = attest.attested
-        else {
+        let Attested::Quote { selections, pcr_digest } = attest.attested else {
             return Err(MalformedQuote::NotAQuote);
         };
         Ok(Self {
@@ -78,11 +74,7 @@ impl Quote {
         check_values(expected.selection, expected.values)?;
         self.check_digest(expected.values)?;
         self.check_signature(ak)?;
-        Ok(AuthenticQuote {
-            quote: self,
-            selection: *expected.selection,
-            values: expected.values.clone(),
-        })
+        Ok(AuthenticQuote { quote: self, selection: *expected.selection, values: expected.values.clone() })
     }
 
     /// Checks the signature alone (steps 1 and 7 of [`verify`](Self::verify)).
@@ -153,10 +145,7 @@ impl Quote {
         }
         // A restricted key signs with its own scheme only; anything else is not from it.
         if found != ak.scheme() {
-            return Err(QuoteRejected::Scheme {
-                expected: ak.scheme(),
-                found,
-            });
+            return Err(QuoteRejected::Scheme { expected: ak.scheme(), found });
         }
         Ok(())
     }
@@ -164,10 +153,7 @@ impl Quote {
     fn check_nonce(&self, expected: &[u8]) -> Result<(), QuoteRejected> {
         // Another nonce: a replayed quote, or the answer to another challenger.
         if self.extra_data != expected {
-            return Err(QuoteRejected::Nonce {
-                expected: expected.to_vec(),
-                found: self.extra_data.clone(),
-            });
+            return Err(QuoteRejected::Nonce { expected: expected.to_vec(), found: self.extra_data.clone() });
         }
         Ok(())
     }
@@ -178,29 +164,18 @@ impl Quote {
             return Err(QuoteRejected::EmptySelection);
         }
         if !expected.bank().algorithm().meets_floor() {
-            return Err(QuoteRejected::WeakBank {
-                found: expected.bank(),
-            });
+            return Err(QuoteRejected::WeakBank { found: expected.bank() });
         }
         let [found] = self.selections.as_slice() else {
-            return Err(QuoteRejected::SelectionCount {
-                expected: *expected,
-                found: self.selections.clone(),
-            });
+            return Err(QuoteRejected::SelectionCount { expected: *expected, found: self.selections.clone() });
         };
         // The same bits of another bank select other registers.
         if found.bank() != expected.bank() {
-            return Err(QuoteRejected::Bank {
-                expected: expected.bank(),
-                found: found.bank(),
-            });
+            return Err(QuoteRejected::Bank { expected: expected.bank(), found: found.bank() });
         }
         // Other registers labelled as those asked for: the digest would fit values nobody asked about.
         if found != expected {
-            return Err(QuoteRejected::Selection {
-                expected: *expected,
-                found: *found,
-            });
+            return Err(QuoteRejected::Selection { expected: *expected, found: *found });
         }
         Ok(())
     }
@@ -208,10 +183,7 @@ impl Quote {
     fn check_digest(&self, values: &PcrValues) -> Result<(), QuoteRejected> {
         let computed = values.digest(self.signature.hash())?;
         if self.pcr_digest != computed.as_bytes() {
-            return Err(QuoteRejected::PcrDigest {
-                expected: computed,
-                found: self.pcr_digest.clone(),
-            });
+            return Err(QuoteRejected::PcrDigest { expected: computed, found: self.pcr_digest.clone() });
         }
         Ok(())
     }
@@ -222,34 +194,21 @@ impl Quote {
         if found > expected || (exact && found < expected) {
             return Err(QuoteRejected::SignatureSize { expected, found });
         }
-        if self.signature.is_valid(ak.key(), &self.attest_bytes)? {
-            Ok(())
-        } else {
-            Err(QuoteRejected::Signature)
-        }
+        if self.signature.is_valid(ak.key(), &self.attest_bytes)? { Ok(()) } else { Err(QuoteRejected::Signature) }
     }
 }
 
 /// Supplied and selected must be the same registers, both ways.
 fn check_values(selection: &PcrSelection, values: &PcrValues) -> Result<(), QuoteRejected> {
     if values.bank() != selection.bank() {
-        return Err(QuoteRejected::ValuesBank {
-            expected: selection.bank(),
-            found: values.bank(),
-        });
+        return Err(QuoteRejected::ValuesBank { expected: selection.bank(), found: values.bank() });
     }
     let supplied = values.selection();
     if let Some(index) = selection.indices().find(|index| !supplied.contains(*index)) {
-        return Err(QuoteRejected::PcrMissing {
-            bank: selection.bank(),
-            index,
-        });
+        return Err(QuoteRejected::PcrMissing { bank: selection.bank(), index });
     }
     if let Some(index) = supplied.indices().find(|index| !selection.contains(*index)) {
-        return Err(QuoteRejected::PcrUnexpected {
-            bank: selection.bank(),
-            index,
-        });
+        return Err(QuoteRejected::PcrUnexpected { bank: selection.bank(), index });
     }
     Ok(())
 }
@@ -349,10 +308,7 @@ pub enum QuoteRejected {
         found: Vec<u8>,
     },
     /// The values supplied are not the ones that were quoted.
-    #[error(
-        "the supplied register values hash to {expected}, the quote signs {}",
-        Hex(found)
-    )]
+    #[error("the supplied register values hash to {expected}, the quote signs {}", Hex(found))]
     PcrDigest {
         /// The digest over the values supplied.
         expected: Digest,

@@ -86,38 +86,25 @@ impl<'a> Reader<'a> {
         self.bytes
     }
 
-    pub(crate) fn take(
-        &mut self,
-        field: &'static str,
-        count: usize,
-    ) -> Result<&'a [u8], MalformedStructure> {
-        let (taken, rest) =
-            self.bytes
-                .split_at_checked(count)
-                .ok_or(MalformedStructure::Truncated {
-                    field,
-                    offset: self.offset,
-                    needed: count,
-                    left: self.bytes.len(),
-                })?;
+    pub(crate) fn take(&mut self, field: &'static str, count: usize) -> Result<&'a [u8], MalformedStructure> {
+        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(MalformedStructure::Truncated {
+            field,
+            offset: self.offset,
+            needed: count,
+            left: self.bytes.len(),
+        })?;
         self.bytes = rest;
         self.offset += count;
         Ok(taken)
     }
 
-    fn array<const N: usize>(
-        &mut self,
-        field: &'static str,
-    ) -> Result<[u8; N], MalformedStructure> {
-        let (taken, rest) =
-            self.bytes
-                .split_first_chunk::<N>()
-                .ok_or(MalformedStructure::Truncated {
-                    field,
-                    offset: self.offset,
-                    needed: N,
-                    left: self.bytes.len(),
-                })?;
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], MalformedStructure> {
+        let (taken, rest) = self.bytes.split_first_chunk::<N>().ok_or(MalformedStructure::Truncated {
+            field,
+            offset: self.offset,
+            needed: N,
+            left: self.bytes.len(),
+        })?;
         self.bytes = rest;
         self.offset += N;
         Ok(*taken)
@@ -157,21 +144,13 @@ impl<'a> Reader<'a> {
         let offset = self.offset;
         let size = usize::from(self.u16(field)?);
         if size < min || size > max {
-            return Err(MalformedStructure::Size {
-                field,
-                offset,
-                expected,
-                found: size,
-            });
+            return Err(MalformedStructure::Size { field, offset, expected, found: size });
         }
         self.take(field, size)
     }
 
     /// A `TPMI_ALG_HASH`.
-    pub(crate) fn hash_algorithm(
-        &mut self,
-        field: &'static str,
-    ) -> Result<HashAlgorithm, MalformedStructure> {
+    pub(crate) fn hash_algorithm(&mut self, field: &'static str) -> Result<HashAlgorithm, MalformedStructure> {
         let offset = self.offset;
         let id = self.u16(field)?;
         HashAlgorithm::from_tpm_id(id).ok_or(MalformedStructure::Value {
@@ -183,20 +162,11 @@ impl<'a> Reader<'a> {
     }
 
     /// An element count, 32 bits wide, at most `max`; checked before anything is allocated.
-    pub(crate) fn count(
-        &mut self,
-        field: &'static str,
-        max: usize,
-    ) -> Result<usize, MalformedStructure> {
+    pub(crate) fn count(&mut self, field: &'static str, max: usize) -> Result<usize, MalformedStructure> {
         let offset = self.offset;
         let count = usize::try_from(self.u32(field)?).unwrap_or(usize::MAX);
         if count > max {
-            return Err(MalformedStructure::Count {
-                field,
-                offset,
-                max,
-                found: count,
-            });
+            return Err(MalformedStructure::Count { field, offset, max, found: count });
         }
         Ok(count)
     }
@@ -205,10 +175,7 @@ impl<'a> Reader<'a> {
         if self.bytes.is_empty() {
             Ok(())
         } else {
-            Err(MalformedStructure::TrailingBytes {
-                offset: self.offset,
-                count: self.bytes.len(),
-            })
+            Err(MalformedStructure::TrailingBytes { offset: self.offset, count: self.bytes.len() })
         }
     }
 }

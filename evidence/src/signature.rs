@@ -54,11 +54,7 @@ impl Signature {
             }
         };
         reader.finish()?;
-        Ok(Self {
-            scheme: SigningScheme { scheme, hash },
-            encoded,
-            bytes_max,
-        })
+        Ok(Self { scheme: SigningScheme { scheme, hash }, encoded, bytes_max })
     }
 
     /// The scheme and hash the signature says it was made with.
@@ -79,18 +75,10 @@ impl Signature {
     }
 
     /// Whether this is a signature over `message` under `key`, whose kind the caller has matched with the scheme.
-    pub(crate) fn is_valid(
-        &self,
-        key: &PKeyRef<Public>,
-        message: &[u8],
-    ) -> Result<bool, CryptoUnavailable> {
-        let mut verifier = self
-            .verifier(key)
-            .map_err(unavailable("prepare a signature check"))?;
+    pub(crate) fn is_valid(&self, key: &PKeyRef<Public>, message: &[u8]) -> Result<bool, CryptoUnavailable> {
+        let mut verifier = self.verifier(key).map_err(unavailable("prepare a signature check"))?;
         // At this point every failure is a property of the bytes: openssl reports most as false, some as an error.
-        Ok(verifier
-            .verify_oneshot(&self.encoded, message)
-            .unwrap_or(false))
+        Ok(verifier.verify_oneshot(&self.encoded, message).unwrap_or(false))
     }
 
     fn verifier<'a>(&self, key: &'a PKeyRef<Public>) -> Result<Verifier<'a>, ErrorStack> {

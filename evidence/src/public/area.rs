@@ -33,68 +33,41 @@ impl<'a> Area<'a> {
         let kind = reader.u16("type")?;
         let name_algorithm = reader.hash_algorithm("nameAlg")?;
         let attributes = ObjectAttributes::read(&mut reader)?;
-        reader.sized(
-            "authPolicy",
-            (0, DIGEST_BYTES_MAX),
-            "at most 64 (TPM2B_DIGEST)",
-        )?;
+        reader.sized("authPolicy", (0, DIGEST_BYTES_MAX), "at most 64 (TPM2B_DIGEST)")?;
         let (parameters, unique) = match kind {
             ALG_RSA => read_rsa(&mut reader)?,
             ALG_ECC => read_ecc(&mut reader)?,
             other => {
                 let (expected, found) = ("0x0001 (RSA) or 0x0023 (ECC)", u64::from(other));
-                return Err(MalformedStructure::Value {
-                    field: "type",
-                    offset: 0,
-                    expected,
-                    found,
-                });
+                return Err(MalformedStructure::Value { field: "type", offset: 0, expected, found });
             }
         };
         reader.finish()?;
-        Ok(Self {
-            name_algorithm,
-            attributes,
-            parameters,
-            unique,
-        })
+        Ok(Self { name_algorithm, attributes, parameters, unique })
     }
 
     /// The key in openssl's form, once its numbers make sense.
     pub(super) fn key(&self) -> Result<PKey<Public>, MalformedPublic> {
         match (self.parameters, &self.unique) {
-            (
-                Parameters::Rsa {
-                    key_bits, exponent, ..
-                },
-                Unique::Modulus(modulus),
-            ) => rsa_key(key_bits, exponent, modulus),
+            (Parameters::Rsa { key_bits, exponent, .. }, Unique::Modulus(modulus)) => {
+                rsa_key(key_bits, exponent, modulus)
+            }
             (Parameters::Ecc { curve, .. }, Unique::Point { x, y }) => ecc_key(curve, x, y),
             (Parameters::Rsa { key_bits, .. }, Unique::Point { .. }) => {
-                Err(MalformedPublic::Modulus {
-                    expected_bits: key_bits,
-                    found_bits: 0,
-                })
+                Err(MalformedPublic::Modulus { expected_bits: key_bits, found_bits: 0 })
             }
-            (Parameters::Ecc { curve, .. }, Unique::Modulus(_)) => {
-                Err(MalformedPublic::Point { curve })
-            }
+            (Parameters::Ecc { curve, .. }, Unique::Modulus(_)) => Err(MalformedPublic::Point { curve }),
         }
     }
 }
 
 fn rsa_key(key_bits: u16, exponent: u32, modulus: &[u8]) -> Result<PKey<Public>, MalformedPublic> {
-    let leading = modulus
-        .first()
-        .map_or(8, |byte| byte.leading_zeros() as usize);
+    let leading = modulus.first().map_or(8, |byte| byte.leading_zeros() as usize);
     let found_bits = (modulus.len() * 8).saturating_sub(leading);
     let odd = modulus.last().is_some_and(|byte| byte % 2 == 1);
     // A shorter modulus would be a weaker key than the area claims; an even one is no product of two odd primes.
     if found_bits != usize::from(key_bits) || !odd {
-        return Err(MalformedPublic::Modulus {
-            expected_bits: key_bits,
-            found_bits,
-        });
+        return Err(MalformedPublic::Modulus { expected_bits: key_bits, found_bits });
     }
     let number = || {
         let modulus = BigNum::from_slice(modulus)?;
@@ -107,12 +80,7 @@ fn rsa_key(key_bits: u16, exponent: u32, modulus: &[u8]) -> Result<PKey<Public>,
 fn ecc_key(curve: EccCurve, x: &[u8], y: &[u8]) -> Result<PKey<Public>, MalformedPublic> {
     let numbers = || {
         let group = EcGroup::from_curve_name(curve.nid())?;
-        Ok((
-            group,
-            BigNum::from_slice(x)?,
-            BigNum::from_slice(y)?,
-            BigNumContext::new()?,
-        ))
+        Ok((group, BigNum::from_slice(x)?, BigNum::from_slice(y)?, BigNumContext::new()?))
     };
     let (group, x, y, _context) = numbers().map_err(unavailable("make an ECC key"))?;
     // Refuses points off the curve (invalid-curve attacks on the ECDH of make credential).
@@ -130,40 +98,19 @@ fn read_rsa<'a>(reader: &mut Reader<'a>) -> Result<(Parameters, Unique<'a>), Mal
     let key_bits = reader.u16("keyBits")?;
     if !matches!(key_bits, 2048 | 3072 | 4096) {
         let (expected, found) = ("2048, 3072 or 4096", u64::from(key_bits));
-        return Err(MalformedStructure::Value {
-            field: "keyBits",
-            offset,
-            expected,
-            found,
-        });
+        return Err(MalformedStructure::Value { field: "keyBits", offset, expected, found });
     }
     let offset = reader.offset();
     let exponent = match reader.u32("exponent")? {
         0 => DEFAULT_EXPONENT,
         other if other >= DEFAULT_EXPONENT && other % 2 == 1 => other,
         other => {
-            let (expected, found) = (
-                "0 (for 65537) or an odd number from 65537 up",
-                u64::from(other),
-            );
-            return Err(MalformedStructure::Value {
-                field: "exponent",
-                offset,
-                expected,
-                found,
-            });
+            let (expected, found) = ("0 (for 65537) or an odd number from 65537 up", u64::from(other));
+            return Err(MalformedStructure::Value { field: "exponent", offset, expected, found });
         }
     };
     let modulus = reader.sized("modulus", (1, MODULUS_BYTES_MAX), "1 to 512")?;
-    Ok((
-        Parameters::Rsa {
-            symmetric,
-            scheme,
-            key_bits,
-            exponent,
-        },
-        Unique::Modulus(modulus),
-    ))
+    Ok((Parameters::Rsa { symmetric, scheme, key_bits, exponent }, Unique::Modulus(modulus)))
 }
 
 /// symmetric, scheme, curve, kdf; then the point: `TPMS_ECC_PARMS`, `TPMS_ECC_POINT`.
@@ -176,12 +123,7 @@ fn read_ecc<'a>(reader: &mut Reader<'a>) -> Result<(Parameters, Unique<'a>), Mal
         0x0004 => EccCurve::P384,
         other => {
             let (expected, found) = ("0x0003 (P-256) or 0x0004 (P-384)", u64::from(other));
-            return Err(MalformedStructure::Value {
-                field: "curveID",
-                offset,
-                expected,
-                found,
-            });
+            return Err(MalformedStructure::Value { field: "curveID", offset, expected, found });
         }
     };
     let offset = reader.offset();
@@ -192,52 +134,20 @@ fn read_ecc<'a>(reader: &mut Reader<'a>) -> Result<(Parameters, Unique<'a>), Mal
             reader.hash_algorithm("kdf hash")?;
         }
         other => {
-            let (expected, found) = (
-                "a key derivation function or 0x0010 (null)",
-                u64::from(other),
-            );
-            return Err(MalformedStructure::Value {
-                field: "kdf",
-                offset,
-                expected,
-                found,
-            });
+            let (expected, found) = ("a key derivation function or 0x0010 (null)", u64::from(other));
+            return Err(MalformedStructure::Value { field: "kdf", offset, expected, found });
         }
     }
-    let x = reader.sized(
-        "x",
-        (1, curve.coordinate_bytes()),
-        "1 to the curve's coordinate size",
-    )?;
-    let y = reader.sized(
-        "y",
-        (1, curve.coordinate_bytes()),
-        "1 to the curve's coordinate size",
-    )?;
-    Ok((
-        Parameters::Ecc {
-            symmetric,
-            scheme,
-            curve,
-        },
-        Unique::Point { x, y },
-    ))
+    let x = reader.sized("x", (1, curve.coordinate_bytes()), "1 to the curve's coordinate size")?;
+    let y = reader.sized("y", (1, curve.coordinate_bytes()), "1 to the curve's coordinate size")?;
+    Ok((Parameters::Ecc { symmetric, scheme, curve }, Unique::Point { x, y }))
 }
 
 /// The algorithm-specific part of a public area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parameters {
-    Ecc {
-        symmetric: Symmetric,
-        scheme: KeyScheme,
-        curve: EccCurve,
-    },
-    Rsa {
-        symmetric: Symmetric,
-        scheme: KeyScheme,
-        key_bits: u16,
-        exponent: u32,
-    },
+    Ecc { symmetric: Symmetric, scheme: KeyScheme, curve: EccCurve },
+    Rsa { symmetric: Symmetric, scheme: KeyScheme, key_bits: u16, exponent: u32 },
 }
 
 /// A NIST curve.
@@ -314,12 +224,7 @@ impl ObjectAttributes {
         let bits = reader.u32("objectAttributes")?;
         if bits & RESERVED_ATTRIBUTES != 0 {
             let (field, found) = ("objectAttributes", u64::from(bits));
-            return Err(MalformedStructure::Value {
-                field,
-                offset,
-                expected: "no reserved bit set",
-                found,
-            });
+            return Err(MalformedStructure::Value { field, offset, expected: "no reserved bit set", found });
         }
         Ok(Self(bits))
     }
@@ -426,11 +331,7 @@ impl Symmetric {
         let mode = reader.u16("symmetric mode")?;
         Ok(match (algorithm, mode, key_bits) {
             (ALG_AES, ALG_CFB, 128 | 192 | 256) => Self::AesCfb { key_bits },
-            _ => Self::Other {
-                algorithm,
-                key_bits,
-                mode,
-            },
+            _ => Self::Other { algorithm, key_bits, mode },
         })
     }
 }

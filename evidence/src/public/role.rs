@@ -47,9 +47,7 @@ impl Ak {
         }
         let scheme = usable_scheme(&public)?;
         if !public.name_algorithm().meets_floor() {
-            return Err(AkRejected::WeakName {
-                found: public.name_algorithm(),
-            });
+            return Err(AkRejected::WeakName { found: public.name_algorithm() });
         }
         Ok(Self { public, scheme })
     }
@@ -89,21 +87,14 @@ impl TryFrom<Public> for Ak {
 
 fn usable_scheme(public: &Public) -> Result<SigningScheme, AkRejected> {
     let KeyScheme::Signing(scheme) = public.scheme() else {
-        return Err(AkRejected::Scheme {
-            found: public.scheme(),
-        });
+        return Err(AkRejected::Scheme { found: public.scheme() });
     };
     let fits = match public.parameters() {
-        Parameters::Rsa { .. } => matches!(
-            scheme.scheme,
-            SignatureScheme::RsaSsa | SignatureScheme::RsaPss
-        ),
+        Parameters::Rsa { .. } => matches!(scheme.scheme, SignatureScheme::RsaSsa | SignatureScheme::RsaPss),
         Parameters::Ecc { .. } => scheme.scheme == SignatureScheme::Ecdsa,
     };
     if !fits {
-        return Err(AkRejected::Scheme {
-            found: public.scheme(),
-        });
+        return Err(AkRejected::Scheme { found: public.scheme() });
     }
     if !scheme.hash.meets_floor() {
         return Err(AkRejected::WeakHash { found: scheme.hash });
@@ -133,9 +124,7 @@ pub enum AkRejected {
     #[error("the attestation key must have sign set")]
     NotSigning,
     /// It has no signature scheme, or one that does not fit its kind.
-    #[error(
-        "the attestation key must be bound to RSASSA or RSAPSS (RSA) or ECDSA (ECC), found {found:?}"
-    )]
+    #[error("the attestation key must be bound to RSASSA or RSAPSS (RSA) or ECDSA (ECC), found {found:?}")]
     Scheme {
         /// The scheme in the public area.
         found: KeyScheme,
@@ -192,23 +181,13 @@ impl Ek {
         if has(ObjectAttributes::SIGN) {
             return Err(EkRejected::Signing);
         }
-        let Symmetric::AesCfb {
-            key_bits: symmetric_key_bits @ (128 | 256),
-        } = public.symmetric()
-        else {
-            return Err(EkRejected::Symmetric {
-                found: public.symmetric(),
-            });
+        let Symmetric::AesCfb { key_bits: symmetric_key_bits @ (128 | 256) } = public.symmetric() else {
+            return Err(EkRejected::Symmetric { found: public.symmetric() });
         };
         if !public.name_algorithm().meets_floor() {
-            return Err(EkRejected::WeakName {
-                found: public.name_algorithm(),
-            });
+            return Err(EkRejected::WeakName { found: public.name_algorithm() });
         }
-        Ok(Self {
-            public,
-            symmetric_key_bits,
-        })
+        Ok(Self { public, symmetric_key_bits })
     }
 
     /// The key's name.
@@ -266,9 +245,7 @@ pub enum EkRejected {
     #[error("the endorsement key must not have sign set")]
     Signing,
     /// Its cipher is not one a credential is made with.
-    #[error(
-        "the endorsement key must protect with AES-128 or AES-256 in CFB mode, found {found:?}"
-    )]
+    #[error("the endorsement key must protect with AES-128 or AES-256 in CFB mode, found {found:?}")]
     Symmetric {
         /// The cipher in the public area.
         found: Symmetric,
