@@ -4,15 +4,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use evidence::ek_certificate::{EkCertificate, MalformedEkCertificate};
+use evidence::ek_certificate::{Certificate, EkCertificate, MalformedCertificate};
 use evidence::public::{MalformedPublic, Public};
 use messages::keylime::Register;
 
 use crate::contact::{Contact, ContactRejected};
-
-pub use certificates::MalformedCertificates;
-
-mod certificates;
 
 /// A well-formed registration. Nothing in it is proven: see [`Claim::verify`](crate::Claim::verify).
 #[derive(Clone, Debug)]
@@ -24,7 +20,7 @@ pub struct Claim {
     /// The certificate said to be the EK's.
     pub(crate) certificate: Option<EkCertificate>,
     /// Certificates said to lead from it to a root, as they came.
-    pub(crate) chain: Vec<EkCertificate>,
+    pub(crate) chain: Vec<Certificate>,
     /// Where the agent says it can be reached.
     pub contact: Contact,
     /// The IAK and IDevID members that came. They are well-formed base64 at most: this version does not judge them, so
@@ -79,23 +75,15 @@ pub enum MalformedClaim {
         /// What the decoder says.
         source: base64::DecodeError,
     },
-    /// `ekcert` holds something that is no certificate.
-    #[error("ekcert is not a certificate")]
-    Certificate(#[source] MalformedEkCertificate),
-    /// `ekcert` is neither PEM nor base64.
+    /// `ekcert` is neither PEM nor base64 of anything.
     #[error("ekcert is neither PEM nor base64 of DER")]
-    Certificates(#[source] MalformedCertificates),
+    CertificateBase64(#[source] base64::DecodeError),
+    /// `ekcert` holds something that is no certificate.
+    #[error("ekcert is not a certificate, or a certificate that follows the EK's is none")]
+    Certificate(#[source] MalformedCertificate),
     /// The contact data are not usable.
     #[error(transparent)]
     Contact(#[from] ContactRejected),
-    /// One certificate of the chain after the EK's is none.
-    #[error("ekcert's certificate {number} is not a certificate")]
-    ChainCertificate {
-        /// Which one, the EK's being 1.
-        number: usize,
-        /// What is wrong with it.
-        source: MalformedEkCertificate,
-    },
     /// A member that must be there is absent or empty.
     #[error("{field} is missing; expected base64 of a TPM2B_PUBLIC")]
     Missing {
@@ -122,19 +110,15 @@ impl Claim {
     pub fn parse(body: &Register) -> Result<Self, MalformedClaim> {
         let ek = public(ClaimField::EkTpm, body.ek_tpm.as_deref())?;
         let ak = public(ClaimField::AikTpm, Some(&body.aik_tpm))?;
-        let mut held = certificates::certificates(body.ekcert.as_deref().unwrap_or_default())
-            .map_err(MalformedClaim::Certificates)?
-            .into_iter();
-        let certificate = held.next().map(|bytes| EkCertificate::parse(&bytes)).transpose();
-        let certificate = certificate.map_err(MalformedClaim::Certificate)?;
-        let chain = held.zip(2..).map(|(bytes, number)| {
-            EkCertificate::parse(&bytes).map_err(|source| MalformedClaim::ChainCertificate { number, source })
-        });
+        let (certificate, chain) = match certificates(body.ekcert.as_deref().unwrap_or_default())? {
+            Some((certificate, chain)) => (Some(certificate), chain),
+            None => (None, Vec::new()),
+        };
         Ok(Self {
             ek,
             ak,
             certificate,
-            chain: chain.collect::<Result<_, _>>()?,
+            chain,
             contact: Contact::parse(body.ip.as_deref(), body.port, body.mtls_cert.as_deref())?,
             unjudged: unjudged(body)?,
         })
@@ -145,6 +129,19 @@ fn public(field: ClaimField, text: Option<&str>) -> Result<Public, MalformedClai
     let text = text.filter(|text| !text.is_empty()).ok_or(MalformedClaim::Missing { field })?;
     let bytes = STANDARD.decode(text).map_err(|source| MalformedClaim::Base64 { field, source })?;
     Public::from_tpm2b(&bytes).map_err(|source| MalformedClaim::Public { field, source })
+}
+
+/// The EK's certificate and those after it; empty text holds none.
+fn certificates(text: &str) -> Result<Option<(EkCertificate, Vec<Certificate>)>, MalformedClaim> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bytes = match text.starts_with(PEM_START) {
+        true => text.as_bytes().to_vec(),
+        false => STANDARD.decode(text).map_err(MalformedClaim::CertificateBase64)?,
+    };
+    EkCertificate::parse_with_chain(&bytes).map(Some).map_err(MalformedClaim::Certificate)
 }
 
 fn unjudged(body: &Register) -> Result<Vec<ClaimField>, MalformedClaim> {
@@ -162,10 +159,13 @@ fn unjudged(body: &Register) -> Result<Vec<ClaimField>, MalformedClaim> {
             continue;
         };
         // Certificates may come as PEM; nothing reads them, so their form is left alone.
-        if !text.starts_with("-----BEGIN ") {
+        if !text.starts_with(PEM_START) {
             STANDARD.decode(text).map_err(|source| MalformedClaim::Base64 { field, source })?;
         }
         found.push(field);
     }
     Ok(found)
 }
+
+/// What PEM starts with and base64 cannot.
+const PEM_START: &str = "-----BEGIN ";

@@ -1,7 +1,7 @@
 //! A TPM's identity: an EK that someone vouches for and an AK that may live beside it.
 
 use evidence::crypto::CryptoUnavailable;
-use evidence::ek_certificate::{EkCertificateRejected, TrustStore};
+use evidence::ek_certificate::{ChainReport, EkCertificateRejected, EkKeyMismatch, TrustStore};
 use evidence::public::{Ak, AkRejected, Ek, EkRejected};
 
 use crate::claim::Claim;
@@ -29,8 +29,8 @@ pub enum EkCertificateStanding {
     /// Nothing that is trusted; tolerated by [`EkCertificatePolicy::DangerNotRequired`]. Why the certificate was not
     /// believed, or `None` if there is none.
     DangerUnverified(Option<EkCertificateRejected>),
-    /// A certificate that led to a trusted root at the time of the registration.
-    Verified,
+    /// A certificate that led to a trusted root at the time of the registration, and how.
+    Verified(ChainReport),
 }
 
 /// The verified half of an attester's identity.
@@ -55,8 +55,8 @@ pub enum IdentityRejected {
     #[error("ekcert is refused")]
     Certificate(#[source] EkCertificateRejected),
     /// `ekcert` certifies another key than `ek_tpm`.
-    #[error("ekcert certifies another key than the one in ek_tpm; expected the certificate of this EK")]
-    CertificateKey,
+    #[error("ekcert is not the certificate of ek_tpm")]
+    CertificateKey(#[source] EkKeyMismatch),
     /// There is no `ekcert`.
     #[error("ekcert is missing; expected a certificate of this EK that leads to a trusted root")]
     CertificateMissing,
@@ -91,10 +91,12 @@ impl Claim {
     ) -> Result<Identity, IdentityRejected> {
         let ek = Ek::new(self.ek.clone()).map_err(IdentityRejected::Ek)?;
         let ak = Ak::new(self.ak.clone()).map_err(IdentityRejected::Ak)?;
-        let standing = self.standing(&ek, trust, at_unix_seconds)?;
-        if let (EkCertificatePolicy::Required, EkCertificateStanding::DangerUnverified(why)) = (policy, &standing) {
-            return Err(self.refusal(why.clone()));
-        }
+        let standing = match (self.standing(&ek, trust, at_unix_seconds)?, policy) {
+            (EkCertificateStanding::DangerUnverified(why), EkCertificatePolicy::Required) => {
+                return Err(self.refusal(why));
+            }
+            (standing, EkCertificatePolicy::Required | EkCertificatePolicy::DangerNotRequired) => standing,
+        };
         Ok(Identity {
             ek,
             ak,
@@ -113,11 +115,11 @@ impl Claim {
         let Some(certificate) = &self.certificate else {
             return Ok(EkCertificateStanding::DangerUnverified(None));
         };
-        if !certificate.certifies(ek) {
-            return Err(IdentityRejected::CertificateKey);
-        }
+        certificate.check_key(ek).map_err(IdentityRejected::CertificateKey)?;
         match trust.verify_chain(certificate, &self.chain, at_unix_seconds) {
-            Ok(_) => Ok(EkCertificateStanding::Verified),
+            Ok(report) => Ok(EkCertificateStanding::Verified(report)),
+            // No answer is neither yes nor no, whatever the policy.
+            Err(EkCertificateRejected::Unavailable(failure)) => Err(failure.into()),
             Err(why) => Ok(EkCertificateStanding::DangerUnverified(Some(why))),
         }
     }

@@ -14,7 +14,7 @@ mod credential;
 mod enrolment;
 mod identity;
 
-pub use claim::{Claim, ClaimField, MalformedCertificates, MalformedClaim};
+pub use claim::{Claim, ClaimField, MalformedClaim};
 pub use contact::{Contact, ContactRejected, TlsCertificate};
 pub use credential::{AuthTag, CREDENTIAL_CHARS, CredentialSecret, auth_tag};
 pub use enrolment::{ChainStanding, EnrolmentStep, SlotChoice, Slot};
