@@ -17,5 +17,7 @@ mod identity;
 pub use claim::{Claim, ClaimField, MalformedClaim};
 pub use contact::{Contact, ContactRejected, TlsCertificate};
 pub use credential::{AuthTag, CREDENTIAL_CHARS, CredentialSecret, auth_tag};
-pub use enrolment::{ChainStanding, EnrolmentStep, SlotChoice, Slot};
-pub use identity::{EkCertificatePolicy, EkCertificateStanding, Holder, Identity, IdentityPart, IdentityRejected, IdentityTaken};
+pub use enrolment::{ChainStanding, EnrolmentStep, Slot, SlotChoice};
+pub use identity::{
+    EkCertificatePolicy, EkCertificateStanding, Holder, Identity, IdentityPart, IdentityRejected, IdentityTaken,
+};

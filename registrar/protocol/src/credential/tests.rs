@@ -68,4 +68,5 @@ fn secrets_are_not_printed() {
     assert_eq!(format!("{:?} {tag:?}", secret()), "CredentialSecret(..) AuthTag(..)");
 }
 
-const TAG_OF_NODE_1: &str = "f9d1983983519647df66b7151203c8f7f75193150cce023e2939db0735bc94c01ebc42aa94e88ddd88cc10f6c8081251";
+const TAG_OF_NODE_1: &str =
+    "f9d1983983519647df66b7151203c8f7f75193150cce023e2939db0735bc94c01ebc42aa94e88ddd88cc10f6c8081251";
