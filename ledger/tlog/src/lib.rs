@@ -28,4 +28,4 @@ pub mod tlog_proof;
 pub mod tree;
 
 #[cfg(test)]
-mod vectors;
+mod naive;

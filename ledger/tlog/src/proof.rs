@@ -236,13 +236,6 @@ pub fn verify_subtree_consistency(
     proof: &ConsistencyProof,
 ) -> Result<(), ConsistencyError> {
     let implied = roots_from_consistency(subtree, subtree_root, head.tree_size, proof)?;
-    if subtree == Subtree::prefix(head.tree_size) && *subtree_root != head.root {
-        return Err(ConsistencyError::Forked {
-            tree_size: head.tree_size,
-            old: *subtree_root,
-            new: head.root,
-        });
-    }
     if implied.old != *subtree_root {
         return Err(ConsistencyError::OldRoot {
             expected: *subtree_root,
@@ -250,10 +243,21 @@ pub fn verify_subtree_consistency(
         });
     }
     match implied.new {
-        Some(computed) if computed != head.root => Err(ConsistencyError::NewRoot {
-            expected: head.root,
-            computed,
-        }),
+        Some(computed) if computed != head.root => {
+            Err(if subtree == Subtree::prefix(head.tree_size) {
+                let (old, new) = (*subtree_root, head.root);
+                ConsistencyError::Forked {
+                    tree_size: head.tree_size,
+                    old,
+                    new,
+                }
+            } else {
+                ConsistencyError::NewRoot {
+                    expected: head.root,
+                    computed,
+                }
+            })
+        }
         _ => Ok(()),
     }
 }

@@ -23,7 +23,7 @@ impl Subtree {
         let size = end.checked_sub(start).ok_or(invalid.clone())?;
         // Above 2^63 leaves no power of two is left in 64 bits: only the start 0 is a multiple.
         let aligned = match size.checked_next_power_of_two() {
-            Some(power) => start % power == 0,
+            Some(power) => start.is_multiple_of(power),
             None => start == 0,
         };
         if aligned {
