@@ -107,7 +107,7 @@ pub fn write(path: &Path, secret: &[u8]) -> Result<(), WriteError> {
     })
 }
 
-/// Writes a file anyone may read (mode 0644, less the umask), as durably as [`write`] does.
+/// Writes a file anyone may read (mode 0644, less the umask), as durably as [`write()`] does.
 pub(crate) fn write_public(path: &Path, content: &[u8]) -> Result<(), WriteError> {
     replace(path, content, 0o644).map_err(|source| WriteError {
         path: path.to_owned(),

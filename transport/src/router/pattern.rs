@@ -62,17 +62,20 @@ impl Params {
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, PatternFlaw> {
         let inner = text.strip_prefix('/').ok_or(PatternFlaw::Slash)?;
+        if inner.is_empty() {
+            return Ok(Self {
+                segments: Vec::new(),
+                slash: TrailingSlash::Refused,
+            });
+        }
         let (inner, slashed) = match inner.strip_suffix('/') {
             Some(inner) => (inner, true),
             None => (inner, false),
         };
-        let segments = match inner {
-            "" => Vec::new(),
-            _ => inner
-                .split('/')
-                .map(Segment::parse)
-                .collect::<Result<_, _>>()?,
-        };
+        let segments: Vec<_> = inner
+            .split('/')
+            .map(Segment::parse)
+            .collect::<Result<_, _>>()?;
         check_parameters(&segments)?;
         let collection = slashed || matches!(segments.last(), Some(Segment::Literal(_)));
         let slash = if collection {
