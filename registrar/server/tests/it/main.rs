@@ -7,5 +7,6 @@ mod attester;
 mod enrolment;
 mod ledger;
 mod outage;
+mod process;
 mod refusal;
 mod stand;
