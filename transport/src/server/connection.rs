@@ -136,7 +136,7 @@ async fn answer_requests<S>(
             // hyper's deadline for a head also runs while a connection rests between requests;
             // the shorter one for a head that has begun is the stream's.
             .header_read_timeout(limits.idle_timeout)
-            .max_buf_size(limits.head_bytes_max)
+            .max_buf_size(limits.head_bytes_max.max(HEAD_BYTES_MAX_LEAST))
             .max_headers(limits.headers_max)
             .serve_connection(TokioIo::new(stream), service)
     );
@@ -151,3 +151,6 @@ async fn answer_requests<S>(
         tracing::debug!(%remote, %error, "connection ended early");
     }
 }
+
+/// The least that hyper takes as a limit, in bytes.
+const HEAD_BYTES_MAX_LEAST: usize = 8192;

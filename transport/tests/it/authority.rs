@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use openssl::stack::Stack;
+use openssl::x509::X509StoreContext;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::X509VerifyFlags;
 use transport::ca::{self, Authority, CaError, KeyAlgorithm, Leaf};
 use transport::client::Client;
 use transport::router::{Access, Role, Route};
@@ -14,7 +18,7 @@ use transport::tls::{
     ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, IdentityError, ServerTls,
 };
 
-use crate::support::{get, start, text};
+use crate::support::{get, ping, start, text};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -221,6 +225,51 @@ fn an_agents_certificate_names_the_agent_and_its_addresses_and_stays() {
     let renamed = ca::open_or_self_sign(folder.path(), "agent-2", &[contact]).unwrap();
     assert!(der(&renamed) != der(&first) && renamed.key().public_eq(first.key()));
     assert!(ca::self_sign(&"x".repeat(65), &[]).is_err());
+}
+
+#[tokio::test]
+async fn an_agents_certificate_works_as_the_trusted_authority_keylime_makes_of_it() {
+    let agent = ca::self_sign("agent", &[]).unwrap();
+    let tls = ServerTls::new(&agent, &ClientAuth::None).unwrap();
+    let server = start(Some(tls), vec![ping()], Limits::default()).await;
+    let twin = ca::self_sign("agent", &[]).unwrap();
+    for (trusted, welcome) in [(&agent, true), (&twin, false)] {
+        let config = ClientTlsConfig {
+            authorities: vec![trusted.certificate().to_owned()],
+            host_names: HostNames::Checked,
+            identity: None,
+        };
+        let client = Client::new(ClientTls::new(&config).unwrap());
+        assert_eq!(
+            client.request(get(server.url("/ping"))).await.is_ok(),
+            welcome
+        );
+    }
+    server.stop().await;
+}
+
+#[test]
+fn certificates_pass_the_strict_checks_of_rfc_5280() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = open(folder.path());
+    let server = Leaf::server("server", &[], &[]);
+    let client = Leaf::client("client", Role::Service);
+    for leaf in [server, client] {
+        let issued = authority.issue(&leaf, KeyAlgorithm::EcP256).unwrap();
+        let mut store = X509StoreBuilder::new().unwrap();
+        store.add_cert(authority.certificate().to_owned()).unwrap();
+        store.set_flags(X509VerifyFlags::X509_STRICT).unwrap();
+        let mut context = X509StoreContext::new().unwrap();
+        let verified = context
+            .init(
+                &store.build(),
+                issued.certificate(),
+                &Stack::new().unwrap(),
+                |context| Ok((context.verify_cert()?, context.error())),
+            )
+            .unwrap();
+        assert!(verified.0, "{:?}", verified.1);
+    }
 }
 
 #[test]

@@ -184,6 +184,19 @@ async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_everything_before_it_reads_still_learns_of_the_refusal() {
+    let server = start(None, vec![measure(8)], Limits::default()).await;
+    // More than loopback buffers at once, so that the client is still writing when it is refused.
+    let length = 4 * 1024 * 1024 - 4096;
+    let mut sent = format!("POST /measure HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
+        .into_bytes();
+    sent.resize(sent.len() + length, b'x');
+    let answer = exchange(server.address, &sent).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_chunked_body_is_counted_as_it_comes() {
     let server = start(None, vec![measure(8)], Limits::default()).await;
     let head = "POST /measure HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use transport::client::ClientError;
 use transport::router::Route;
@@ -80,14 +82,36 @@ async fn a_request_that_does_not_finish_is_cut_when_the_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_shutdown_waits_for_handlers_whose_callers_have_hung_up() {
+    let (route, entered, leave) = gate();
+    let server = start(None, vec![route], Limits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream
+        .write_all(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::timeout(SOON, entered.notified())
+        .await
+        .unwrap();
+    drop(stream);
+    server.handle.start();
+    // Not proof that it never would, but it takes 1 ms to leave when it does not wait.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(
+        !server.task.is_finished(),
+        "the server left before its handler"
+    );
+    leave.notify_one();
+    assert_eq!(server.stop().await, Drained::Completely);
+}
+
+#[tokio::test]
 async fn resting_and_half_open_connections_do_not_hold_up_a_shutdown() {
     let ours = Authority::new();
     let server = start(Some(server_tls(&ours)), vec![ping()], Limits::default()).await;
     let keeping = client(&ours, None);
     keeping.request(get(server.url("/ping"))).await.unwrap();
-    let half_open = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
+    let half_open = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(server.stop().await, Drained::Completely);
     drop((keeping, half_open));
 }
