@@ -22,6 +22,7 @@ pub mod key;
 pub mod note;
 pub mod policy;
 pub mod proof;
+pub mod signer;
 pub mod subtree;
 pub mod tile;
 pub mod tlog_proof;

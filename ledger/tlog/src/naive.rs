@@ -1,10 +1,6 @@
 //! RFC 6962 §2.1 word for word, and stored hashes in memory, to test against.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::convert::Infallible;
 
@@ -13,9 +9,7 @@ use crate::hash::{EMPTY_ROOT, Hash, leaf_hash, node_hash};
 
 /// Leaf hashes of the entries `0`, `1`, … in decimal.
 pub(crate) fn leaves(count: u64) -> Vec<Hash> {
-    (0..count)
-        .map(|index| leaf_hash(index.to_string().as_bytes()))
-        .collect()
+    (0..count).map(|index| leaf_hash(index.to_string().as_bytes())).collect()
 }
 
 /// MTH(D[n]).
@@ -36,11 +30,8 @@ pub(crate) fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
         return Vec::new();
     }
     let k = split(leaves.len());
-    let (mut path, sibling) = if m < k {
-        (path(m, &leaves[..k]), &leaves[k..])
-    } else {
-        (path(m - k, &leaves[k..]), &leaves[..k])
-    };
+    let (mut path, sibling) =
+        if m < k { (path(m, &leaves[..k]), &leaves[k..]) } else { (path(m - k, &leaves[k..]), &leaves[..k]) };
     path.push(root(sibling));
     path
 }
@@ -55,20 +46,13 @@ pub(crate) fn proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
 pub(crate) fn subtree_proof(start: usize, end: usize, leaves: &[Hash], known: bool) -> Vec<Hash> {
     let n = leaves.len();
     if (start, end) == (0, n) {
-        return if known {
-            Vec::new()
-        } else {
-            vec![root(leaves)]
-        };
+        return if known { Vec::new() } else { vec![root(leaves)] };
     }
     let k = split(n);
     let (mut proof, sibling) = if end <= k {
         (subtree_proof(start, end, &leaves[..k], known), &leaves[k..])
     } else if k <= start {
-        (
-            subtree_proof(start - k, end - k, &leaves[k..], known),
-            &leaves[..k],
-        )
+        (subtree_proof(start - k, end - k, &leaves[k..], known), &leaves[..k])
     } else {
         (subtree_proof(0, end - k, &leaves[k..], false), &leaves[..k])
     };
@@ -94,11 +78,7 @@ impl Levels {
     pub(crate) fn store(&mut self, level: u8, index: u64, hash: Hash) {
         let level = usize::from(level);
         self.0.resize_with(self.0.len().max(level + 1), Vec::new);
-        assert_eq!(
-            self.0[level].len() as u64,
-            index,
-            "level {level} is stored in order"
-        );
+        assert_eq!(self.0[level].len() as u64, index, "level {level} is stored in order");
         self.0[level].push(hash);
     }
 

@@ -1,8 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
 
@@ -15,10 +11,7 @@ fn a_bundle_is_each_entry_after_its_length() {
     append_entry(&mut bundle, b"").unwrap();
     assert_eq!(bundle, b"\0\x03one\0\0");
     assert_eq!(parse_entries(&bundle, 2).unwrap(), [b"one".as_slice(), b""]);
-    assert_eq!(
-        split_entry(&bundle).unwrap(),
-        (b"one".as_slice(), b"\0\0".as_slice())
-    );
+    assert_eq!(split_entry(&bundle).unwrap(), (b"one".as_slice(), b"\0\0".as_slice()));
 }
 
 #[test]
@@ -35,22 +28,10 @@ fn entries_beyond_two_bytes_of_length_are_refused() {
 #[test]
 fn cut_and_overlong_bundles_are_refused() {
     let bundle = b"\0\x03one\0\x03two";
-    assert_eq!(
-        parse_entries(bundle, 3),
-        Err(MalformedBundle::Truncated { left: 0 })
-    );
-    assert_eq!(
-        parse_entries(bundle, 1),
-        Err(MalformedBundle::Trailing { left: 5 })
-    );
-    assert_eq!(
-        parse_entries(&bundle[..9], 2),
-        Err(MalformedBundle::Truncated { left: 4 })
-    );
-    assert_eq!(
-        parse_entries(&bundle[..1], 1),
-        Err(MalformedBundle::Truncated { left: 1 })
-    );
+    assert_eq!(parse_entries(bundle, 3), Err(MalformedBundle::Truncated { left: 0 }));
+    assert_eq!(parse_entries(bundle, 1), Err(MalformedBundle::Trailing { left: 5 }));
+    assert_eq!(parse_entries(&bundle[..9], 2), Err(MalformedBundle::Truncated { left: 4 }));
+    assert_eq!(parse_entries(&bundle[..1], 1), Err(MalformedBundle::Truncated { left: 1 }));
 }
 
 proptest! {

@@ -13,11 +13,7 @@ fn hashes_are_those_of_rfc_6962() {
     let node = [&[1], left.as_ref(), right.as_ref()].concat();
     assert_eq!(node_hash(&left, &right), Hash::digest(&node));
     assert_ne!(node_hash(&left, &right), node_hash(&right, &left));
-    assert_ne!(
-        leaf_hash(&node[..]),
-        Hash::digest(&node),
-        "a leaf is never a node"
-    );
+    assert_ne!(leaf_hash(&node[..]), Hash::digest(&node), "a leaf is never a node");
 }
 
 #[test]
@@ -25,10 +21,7 @@ fn text_forms_read_back() {
     let hash = Hash::digest(b"x");
     assert_eq!(Hash::from_base64(&hash.to_base64()).unwrap(), hash);
     assert_eq!(Hash::from_hex(&hash.to_string()).unwrap(), hash);
-    assert_eq!(
-        Hash::from_hex(&hash.to_string().to_uppercase()).unwrap(),
-        hash
-    );
+    assert_eq!(Hash::from_hex(&hash.to_string().to_uppercase()).unwrap(), hash);
 }
 
 #[test]
@@ -36,37 +29,16 @@ fn other_lengths_and_alphabets_are_refused() {
     let hash = Hash::digest(b"x");
     let base64 = hash.to_base64();
     let unpadded = base64.trim_end_matches('=');
-    assert!(matches!(
-        Hash::from_base64(unpadded),
-        Err(MalformedHash::Base64 { .. })
-    ));
-    assert!(matches!(
-        Hash::from_base64(&format!("{base64} ")),
-        Err(MalformedHash::Base64 { .. })
-    ));
-    assert!(matches!(
-        Hash::from_base64("AAAA"),
-        Err(MalformedHash::Length { found: 3 })
-    ));
-    assert!(matches!(
-        Hash::from_base64(""),
-        Err(MalformedHash::Length { found: 0 })
-    ));
-    assert!(matches!(
-        Hash::from_hex("zz"),
-        Err(MalformedHash::Hex { .. })
-    ));
-    assert!(matches!(
-        Hash::from_hex(&format!("{hash}00")),
-        Err(MalformedHash::Length { found: 33 })
-    ));
+    assert!(matches!(Hash::from_base64(unpadded), Err(MalformedHash::Base64 { .. })));
+    assert!(matches!(Hash::from_base64(&format!("{base64} ")), Err(MalformedHash::Base64 { .. })));
+    assert!(matches!(Hash::from_base64("AAAA"), Err(MalformedHash::Length { found: 3 })));
+    assert!(matches!(Hash::from_base64(""), Err(MalformedHash::Length { found: 0 })));
+    assert!(matches!(Hash::from_hex("zz"), Err(MalformedHash::Hex { .. })));
+    assert!(matches!(Hash::from_hex(&format!("{hash}00")), Err(MalformedHash::Length { found: 33 })));
     // 44 characters whose last one has bits that no byte takes up: a second name of one hash.
     let spare_bits = base64.replace("=", "");
     let last = spare_bits.chars().last().unwrap();
     let altered = char::from(last as u8 + 1);
     let spare_bits = format!("{}{altered}=", &spare_bits[..spare_bits.len() - 1]);
-    assert!(matches!(
-        Hash::from_base64(&spare_bits),
-        Err(MalformedHash::Base64 { .. })
-    ));
+    assert!(matches!(Hash::from_base64(&spare_bits), Err(MalformedHash::Base64 { .. })));
 }

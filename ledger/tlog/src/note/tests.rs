@@ -59,17 +59,11 @@ fn notes_without_a_known_signature_are_refused() {
     let note = signed("text\n", &[&signer(1)]);
     let rejected = note.clone().verify(&[signer(2).verifier().clone()]);
     assert_eq!(rejected, Err(NoteRejected::NoKnownSignature { lines: 1 }));
-    assert_eq!(
-        note.verify(&[]),
-        Err(NoteRejected::NoKnownSignature { lines: 1 })
-    );
+    assert_eq!(note.verify(&[]), Err(NoteRejected::NoKnownSignature { lines: 1 }));
     let unknown_kind: NoteVerifier = "stranger.example+01020304+BgAB".parse().unwrap();
     let mut note = Note::new("text\n".to_owned()).unwrap();
     note.add_signatures([stranger(b"whatever")]);
-    assert_eq!(
-        note.verify(&[unknown_kind]),
-        Err(NoteRejected::NoKnownSignature { lines: 1 })
-    );
+    assert_eq!(note.verify(&[unknown_kind]), Err(NoteRejected::NoKnownSignature { lines: 1 }));
 }
 
 #[test]
@@ -78,10 +72,7 @@ fn one_forged_signature_of_a_known_key_spoils_the_note() {
     let other = signed("other\n", &[&b]);
     let mut note = signed("text\n", &[&a]);
     note.add_signatures(other.signatures().to_vec());
-    let forged = NoteRejected::Forged {
-        name: name("key2.example"),
-        key_id: b.verifier().id(),
-    };
+    let forged = NoteRejected::Forged { name: name("key2.example"), key_id: b.verifier().id() };
     let both = [a.verifier().clone(), b.verifier().clone()];
     assert_eq!(note.clone().verify(&both), Err(forged));
     note.verify(&[a.verifier().clone()]).unwrap();
@@ -95,10 +86,7 @@ fn a_key_counts_once_and_its_second_line_is_checked_too() {
     assert_eq!(twice.verify(&known).unwrap().signatures().len(), 1);
     let mut spoiled = signed("text\n", &[&a]);
     spoiled.add_signatures(signed("other\n", &[&a]).signatures().to_vec());
-    assert!(matches!(
-        spoiled.verify(&known),
-        Err(NoteRejected::Forged { .. })
-    ));
+    assert!(matches!(spoiled.verify(&known), Err(NoteRejected::Forged { .. })));
 }
 
 #[test]
@@ -116,10 +104,7 @@ fn cosignatures_carry_their_time() {
     note.cosign(&witness, PosixSeconds(17)).unwrap();
     let read = Note::parse(&note.to_bytes()).unwrap();
     let verified = read.verify(&[witness.verifier().clone()]).unwrap();
-    assert_eq!(
-        verified.signatures().first().unwrap().time,
-        Some(PosixSeconds(17))
-    );
+    assert_eq!(verified.signatures().first().unwrap().time, Some(PosixSeconds(17)));
 }
 
 #[test]
@@ -131,62 +116,27 @@ fn malformed_notes_are_refused_by_kind() {
     assert_eq!(refused("text\n"), MalformedNote::NoSignatures);
     assert_eq!(refused("text\n\n"), MalformedNote::NoSignatures);
     assert_eq!(refused(good.trim_end()), MalformedNote::SignatureEnd);
-    assert_eq!(
-        refused(&good.replace('\n', "\r\n")),
-        MalformedNote::Control {
-            found: b'\r',
-            offset: 4
-        }
-    );
+    assert_eq!(refused(&good.replace('\n', "\r\n")), MalformedNote::Control { found: b'\r', offset: 4 });
     let line = |line, source| MalformedNote::Signature { line, source };
-    assert_eq!(
-        refused("text\n\n- a AAAAAAA=\n"),
-        line(1, MalformedSignature::Prefix)
-    );
-    assert_eq!(
-        refused("text\n\n\u{2014} a\n"),
-        line(1, MalformedSignature::Parts)
-    );
-    assert_eq!(
-        refused("text\n\n\u{2014} a+b AAAAAAA=\n"),
-        line(1, MalformedSignature::Name)
-    );
-    assert_eq!(
-        refused("text\n\n\u{2014}  AAAAAAA=\n"),
-        line(1, MalformedSignature::Name)
-    );
+    assert_eq!(refused("text\n\n- a AAAAAAA=\n"), line(1, MalformedSignature::Prefix));
+    assert_eq!(refused("text\n\n\u{2014} a\n"), line(1, MalformedSignature::Parts));
+    assert_eq!(refused("text\n\n\u{2014} a+b AAAAAAA=\n"), line(1, MalformedSignature::Name));
+    assert_eq!(refused("text\n\n\u{2014}  AAAAAAA=\n"), line(1, MalformedSignature::Name));
     let short = MalformedSignature::TooShort { found: 4 };
     assert_eq!(refused("text\n\n\u{2014} a AAAAAA==\n"), line(1, short));
     assert_eq!(refused(&format!("{good}\n")), MalformedNote::NoSignatures);
-    assert_eq!(
-        refused(&format!("{good}x\n")),
-        line(2, MalformedSignature::Prefix)
-    );
+    assert_eq!(refused(&format!("{good}x\n")), line(2, MalformedSignature::Prefix));
     let base64 = refused("text\n\n\u{2014} a AAAAAAA\n");
-    assert!(matches!(
-        base64,
-        MalformedNote::Signature {
-            source: MalformedSignature::Base64 { .. },
-            ..
-        }
-    ));
+    assert!(matches!(base64, MalformedNote::Signature { source: MalformedSignature::Base64 { .. }, .. }));
     let bytes = [b"\xff".as_slice(), good.as_bytes()].concat();
-    assert!(matches!(
-        Note::parse(&bytes),
-        Err(MalformedNote::Utf8 { .. })
-    ));
+    assert!(matches!(Note::parse(&bytes), Err(MalformedNote::Utf8 { .. })));
     assert_eq!(Note::new("no end".to_owned()), Err(MalformedNote::TextEnd));
 }
 
 #[test]
 fn oversized_notes_are_refused() {
     let long = "a".repeat(NOTE_BYTES_MAX);
-    assert_eq!(
-        Note::new(format!("{long}\n")),
-        Err(MalformedNote::TooLong {
-            found: NOTE_BYTES_MAX + 1
-        })
-    );
+    assert_eq!(Note::new(format!("{long}\n")), Err(MalformedNote::TooLong { found: NOTE_BYTES_MAX + 1 }));
     let many = |count: usize| format!("text\n\n{}", "\u{2014} a AAAAAAA=\n".repeat(count));
     Note::parse(many(NOTE_SIGNATURES_MAX).as_bytes()).unwrap();
     let found = NOTE_SIGNATURES_MAX + 1;

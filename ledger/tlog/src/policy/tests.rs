@@ -1,8 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use fixtures_vectors::tlog;
 use proptest::prelude::*;
@@ -81,63 +77,30 @@ fn malformed_policies_are_refused_by_kind() {
     let three = three();
     let (w1, w2) = (vkey("witness1"), vkey("witness2"));
     assert!(matches!(Policy::parse(b""), Err(MalformedPolicy::NoQuorum)));
-    assert!(matches!(
-        refused("quorum none\r\n"),
-        Bad::Control { found: b'\r' }
-    ));
-    assert!(matches!(
-        refused("quorum none\nquorum none\n"),
-        Bad::SecondQuorum
-    ));
+    assert!(matches!(refused("quorum none\r\n"), Bad::Control { found: b'\r' }));
+    assert!(matches!(refused("quorum none\nquorum none\n"), Bad::SecondQuorum));
     assert!(matches!(refused("quorum w1\n"), Bad::UnknownName { .. }));
     assert!(matches!(refused("quorum\n"), Bad::Shape));
     assert!(matches!(refused("Quorum none\n"), Bad::Shape));
     assert!(matches!(refused("log\n"), Bad::Shape));
     assert!(matches!(refused("log a+b\n"), Bad::Key { .. }));
-    assert!(matches!(
-        refused(&format!("log {w1}\n")),
-        Bad::KeyKind { .. }
-    ));
-    assert!(matches!(
-        refused(&format!("witness w {}\n", vkey("log"))),
-        Bad::KeyKind { .. }
-    ));
+    assert!(matches!(refused(&format!("log {w1}\n")), Bad::KeyKind { .. }));
+    assert!(matches!(refused(&format!("witness w {}\n", vkey("log"))), Bad::KeyKind { .. }));
     let log = format!("log {}\n", vkey("log"));
     assert!(matches!(refused(&log.repeat(2)), Bad::DuplicateKey { .. }));
-    assert!(matches!(
-        refused(&format!("{three}witness w {w1}\n")),
-        Bad::DuplicateKey { .. }
-    ));
+    assert!(matches!(refused(&format!("{three}witness w {w1}\n")), Bad::DuplicateKey { .. }));
     let same_name = format!("{}witness w1 {w2}\n", witness(1));
     assert!(matches!(refused(&same_name), Bad::DuplicateName { .. }));
-    assert!(matches!(
-        refused(&format!("witness none {w1}\n")),
-        Bad::DuplicateName { .. }
-    ));
-    assert!(matches!(
-        refused(&format!("{three}group g any g\n")),
-        Bad::UnknownName { .. }
-    ));
-    assert!(matches!(
-        refused(&format!("{three}group g any w1 w1\n")),
-        Bad::MemberTwice { .. }
-    ));
+    assert!(matches!(refused(&format!("witness none {w1}\n")), Bad::DuplicateName { .. }));
+    assert!(matches!(refused(&format!("{three}group g any g\n")), Bad::UnknownName { .. }));
+    assert!(matches!(refused(&format!("{three}group g any w1 w1\n")), Bad::MemberTwice { .. }));
     let shared = "group g any w1\ngroup h any w1\n";
-    assert!(matches!(
-        refused(&format!("{three}{shared}")),
-        Bad::MemberTwice { .. }
-    ));
+    assert!(matches!(refused(&format!("{three}{shared}")), Bad::MemberTwice { .. }));
     for threshold in ["0", "4", "01", "-1", "some", "18446744073709551616"] {
         let group = format!("{three}group g {threshold} w1 w2 w3\n");
-        assert!(
-            matches!(refused(&group), Bad::Threshold { members: 3 }),
-            "{threshold}"
-        );
+        assert!(matches!(refused(&group), Bad::Threshold { members: 3 }), "{threshold}");
     }
-    assert!(matches!(
-        refused(&format!("{three}group g any\n")),
-        Bad::Threshold { members: 0 }
-    ));
+    assert!(matches!(refused(&format!("{three}group g any\n")), Bad::Threshold { members: 0 }));
 }
 
 #[test]
@@ -147,15 +110,9 @@ fn a_quorum_of_no_or_repeated_witnesses_is_refused() {
     let refused = WitnessQuorum::of(1, twice).unwrap_err();
     assert!(matches!(refused, MalformedPolicyLine::DuplicateKey { .. }));
     let refused = WitnessQuorum::of(0, vec![witness.clone()]).unwrap_err();
-    assert!(matches!(
-        refused,
-        MalformedPolicyLine::Threshold { members: 1 }
-    ));
+    assert!(matches!(refused, MalformedPolicyLine::Threshold { members: 1 }));
     let refused = WitnessQuorum::of(2, vec![witness]).unwrap_err();
-    assert!(matches!(
-        refused,
-        MalformedPolicyLine::Threshold { members: 1 }
-    ));
+    assert!(matches!(refused, MalformedPolicyLine::Threshold { members: 1 }));
     let log = vec![vkey("log").parse().unwrap()];
     let refused = WitnessQuorum::of(1, log).unwrap_err();
     assert!(matches!(refused, MalformedPolicyLine::KeyKind { .. }));

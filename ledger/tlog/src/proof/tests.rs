@@ -1,8 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
 
@@ -11,10 +7,7 @@ use crate::naive::{self, Levels};
 use crate::tree::{consistency_proof, inclusion_proof, subtree_consistency_proof};
 
 fn head(leaves: &[Hash]) -> TreeHead {
-    TreeHead {
-        tree_size: leaves.len() as u64,
-        root: naive::root(leaves),
-    }
+    TreeHead { tree_size: leaves.len() as u64, root: naive::root(leaves) }
 }
 
 fn flip(hash: &Hash, bit: usize) -> Hash {
@@ -52,10 +45,7 @@ fn every_consistency_proof_to_256_leaves_verifies_and_not_for_other_roots() {
             verify_consistency(&false_old, &new, &proof).unwrap_err();
             let false_new = TreeHead { root: other, ..new };
             verify_consistency(&old, &false_new, &proof).unwrap_err();
-            let smaller = TreeHead {
-                tree_size: old.tree_size - 1,
-                ..old
-            };
+            let smaller = TreeHead { tree_size: old.tree_size - 1, ..old };
             verify_consistency(&smaller, &new, &proof).unwrap_err();
         }
     }
@@ -96,40 +86,20 @@ fn errors_say_which_side_is_wrong() {
     let other = Hash::digest(b"other");
     assert_eq!(
         verify_consistency(&TreeHead { root: other, ..old }, &new, &proof),
-        Err(ConsistencyError::OldRoot {
-            expected: other,
-            computed: old.root
-        })
+        Err(ConsistencyError::OldRoot { expected: other, computed: old.root })
     );
     assert_eq!(
         verify_consistency(&old, &TreeHead { root: other, ..new }, &proof),
-        Err(ConsistencyError::NewRoot {
-            expected: other,
-            computed: new.root
-        })
+        Err(ConsistencyError::NewRoot { expected: other, computed: new.root })
     );
-    assert_eq!(
-        verify_consistency(&new, &old, &proof),
-        Err(ConsistencyError::Shrunk { old: 7, new: 3 })
-    );
+    assert_eq!(verify_consistency(&new, &old, &proof), Err(ConsistencyError::Shrunk { old: 7, new: 3 }));
     assert_eq!(
         verify_consistency(&old, &new, &ConsistencyProof::default()),
-        Err(ConsistencyError::Length {
-            expected: 4,
-            found: 0
-        })
+        Err(ConsistencyError::Length { expected: 4, found: 0 })
     );
     assert_eq!(
-        verify_consistency(
-            &old,
-            &TreeHead { root: other, ..old },
-            &ConsistencyProof::default()
-        ),
-        Err(ConsistencyError::Forked {
-            tree_size: 3,
-            old: old.root,
-            new: other
-        })
+        verify_consistency(&old, &TreeHead { root: other, ..old }, &ConsistencyProof::default()),
+        Err(ConsistencyError::Forked { tree_size: 3, old: old.root, new: other })
     );
     assert_eq!(
         verify_consistency(&TreeHead::EMPTY, &new, &ConsistencyProof::default()),
@@ -137,18 +107,11 @@ fn errors_say_which_side_is_wrong() {
     );
     assert_eq!(
         verify_inclusion(&leaves[0], 7, &new, &InclusionProof::default()),
-        Err(InclusionError::IndexOutOfRange {
-            index: 7,
-            start: 0,
-            end: 7
-        })
+        Err(InclusionError::IndexOutOfRange { index: 7, start: 0, end: 7 })
     );
     assert_eq!(
         verify_inclusion(&leaves[0], 0, &new, &InclusionProof::default()),
-        Err(InclusionError::Length {
-            expected: 3,
-            found: 0
-        })
+        Err(InclusionError::Length { expected: 3, found: 0 })
     );
 }
 

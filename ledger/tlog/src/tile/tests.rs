@@ -21,10 +21,7 @@ fn paths_are_those_of_the_specification() {
         (hashes(2, 0, 1), "tile/2/000.p/1"),
         (entries(1_000_000, 256), "tile/entries/x001/x000/000"),
         (entries(255, 44), "tile/entries/255.p/44"),
-        (
-            hashes(0, TILE_INDEX_MAX, 256),
-            "tile/0/x002/x251/x799/x813/x685/246",
-        ),
+        (hashes(0, TILE_INDEX_MAX, 256), "tile/0/x002/x251/x799/x813/x685/246"),
     ];
     for (tile, path) in cases {
         assert_eq!(tile.to_string(), path);
@@ -50,10 +47,7 @@ fn other_paths_are_refused() {
         ("tile/0/x001", MalformedTile::Index),
         ("tile/0/+01", MalformedTile::Index),
         ("tile/0/000/", MalformedTile::Index),
-        (
-            "tile/0/x999/x999/x999/x999/x999/x999/999",
-            MalformedTile::Index,
-        ),
+        ("tile/0/x999/x999/x999/x999/x999/x999/999", MalformedTile::Index),
         ("tile/0/x002/x251/x799/x813/x685/247", MalformedTile::Index),
         ("tile/0/../../checkpoint", MalformedTile::Index),
         ("tile/0/000.p/0", MalformedTile::Width),
@@ -73,19 +67,11 @@ fn a_log_of_70000_has_the_tiles_of_the_specification() {
     // 273 full and one partial on level 0 and of entries, one and one on level 1, one on level 2.
     assert_eq!(tiles.len(), 2 * 274 + 2 + 1);
     assert!(tiles.iter().all(|tile| tile.exists_in(70_000)));
-    for tile in [
-        entries(273, 112),
-        hashes(0, 273, 112),
-        hashes(1, 0, 256),
-        hashes(1, 1, 17),
-    ] {
+    for tile in [entries(273, 112), hashes(0, 273, 112), hashes(1, 0, 256), hashes(1, 1, 17)] {
         assert!(tiles.contains(&tile), "{tile}");
     }
     assert!(tiles.contains(&hashes(2, 0, 1)));
-    assert_eq!(
-        TilePath::all(256).collect::<Vec<_>>(),
-        [entries(0, 256), hashes(0, 0, 256), hashes(1, 0, 1)]
-    );
+    assert_eq!(TilePath::all(256).collect::<Vec<_>>(), [entries(0, 256), hashes(0, 0, 256), hashes(1, 0, 1)]);
     assert_eq!(TilePath::all(0).count(), 0);
 }
 
@@ -94,35 +80,19 @@ fn a_tile_exists_from_the_size_that_fills_it_on() {
     assert!(hashes(0, 0, 8).exists_in(8) && hashes(0, 0, 8).exists_in(9));
     assert!(!hashes(0, 0, 8).exists_in(7));
     assert!(hashes(1, 0, 1).exists_in(256) && !hashes(1, 0, 1).exists_in(255));
-    assert!(
-        !hashes(63, 0, 1).exists_in(u64::MAX),
-        "no 64-bit log reaches that level"
-    );
+    assert!(!hashes(63, 0, 1).exists_in(u64::MAX), "no 64-bit log reaches that level");
     assert!(entries(1, 44).exists_in(300) && !entries(1, 45).exists_in(300));
 }
 
 #[test]
 fn a_tile_is_a_range_of_its_levels_file() {
-    let TilePath::Hashes(tile) = hashes(0, 1, 44) else {
-        panic!("a tile of hashes")
-    };
+    let TilePath::Hashes(tile) = hashes(0, 1, 44) else { panic!("a tile of hashes") };
     assert_eq!(tile.byte_range(), 8192..8192 + 44 * 32);
-    let TilePath::Hashes(last) = hashes(0, TILE_INDEX_MAX, 256) else {
-        panic!("a tile of hashes")
-    };
+    let TilePath::Hashes(last) = hashes(0, TILE_INDEX_MAX, 256) else { panic!("a tile of hashes") };
     assert!(last.byte_range().end > last.byte_range().start);
-    assert_eq!(
-        tile.parse_hashes(&[7; 44 * 32]).unwrap(),
-        vec![Hash::from_bytes([7; 32]); 44]
-    );
+    assert_eq!(tile.parse_hashes(&[7; 44 * 32]).unwrap(), vec![Hash::from_bytes([7; 32]); 44]);
     let wrong = tile.parse_hashes(&[7; 44 * 32 - 1]);
-    assert_eq!(
-        wrong,
-        Err(MalformedTile::Bytes {
-            expected: 44 * 32,
-            found: 44 * 32 - 1
-        })
-    );
+    assert_eq!(wrong, Err(MalformedTile::Bytes { expected: 44 * 32, found: 44 * 32 - 1 }));
 }
 
 proptest! {

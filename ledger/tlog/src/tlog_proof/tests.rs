@@ -1,8 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use fixtures_vectors::tlog;
 use proptest::prelude::*;
@@ -32,23 +28,11 @@ fn the_recorded_proof_verifies_with_as_many_witnesses_as_cosigned() {
     let proof = TlogProof::parse(tlog::TLOG_PROOF_77).unwrap();
     assert_eq!(proof.to_string(), text());
     let log = verifier("log");
-    proof
-        .verify(&leaf(), tlog::ORIGIN, &log, &WitnessQuorum::none())
-        .unwrap();
-    let checkpoint = proof
-        .verify(&leaf(), tlog::ORIGIN, &log, &quorum(2))
-        .unwrap();
+    proof.verify(&leaf(), tlog::ORIGIN, &log, &WitnessQuorum::none()).unwrap();
+    let checkpoint = proof.verify(&leaf(), tlog::ORIGIN, &log, &quorum(2)).unwrap();
     assert_eq!(checkpoint.tree_head().tree_size, 300);
-    let missed = TlogProofRejected::Quorum {
-        source: QuorumMissed {
-            cosigned: 2,
-            known: 3,
-        },
-    };
-    assert_eq!(
-        proof.verify(&leaf(), tlog::ORIGIN, &log, &quorum(3)),
-        Err(missed)
-    );
+    let missed = TlogProofRejected::Quorum { source: QuorumMissed { cosigned: 2, known: 3 } };
+    assert_eq!(proof.verify(&leaf(), tlog::ORIGIN, &log, &quorum(3)), Err(missed));
 }
 
 #[test]
@@ -58,22 +42,13 @@ fn another_leaf_index_origin_or_key_is_refused() {
     let other_leaf = leaf_hash(&tlog::entry(78));
     let rejected = proof.verify(&other_leaf, tlog::ORIGIN, &log, &none);
     assert!(matches!(rejected, Err(TlogProofRejected::Inclusion { .. })));
-    let moved = TlogProof {
-        index: 78,
-        ..proof.clone()
-    };
+    let moved = TlogProof { index: 78, ..proof.clone() };
     let rejected = moved.verify(&leaf(), tlog::ORIGIN, &log, &none);
     assert!(matches!(rejected, Err(TlogProofRejected::Inclusion { .. })));
     let rejected = proof.verify(&leaf(), "elsewhere", &log, &none);
-    assert!(matches!(
-        rejected,
-        Err(TlogProofRejected::Checkpoint { .. })
-    ));
+    assert!(matches!(rejected, Err(TlogProofRejected::Checkpoint { .. })));
     let rejected = proof.verify(&leaf(), tlog::ORIGIN, &verifier("other"), &none);
-    assert!(matches!(
-        rejected,
-        Err(TlogProofRejected::Checkpoint { .. })
-    ));
+    assert!(matches!(rejected, Err(TlogProofRejected::Checkpoint { .. })));
 }
 
 #[test]
@@ -95,33 +70,21 @@ fn malformed_proofs_are_refused_by_line() {
     assert_eq!(refused("index 77", "index 077"), MalformedTlogProof::Index);
     assert_eq!(refused("index 77", "Index 77"), MalformedTlogProof::Index);
     assert_eq!(refused("index 77\n", ""), MalformedTlogProof::Index);
-    assert!(matches!(
-        refused("index", "extra !\nindex"),
-        MalformedTlogProof::Extra { .. }
-    ));
+    assert!(matches!(refused("index", "extra !\nindex"), MalformedTlogProof::Extra { .. }));
     let twice = refused("index", "extra YWJj\nextra YWJj\nindex");
     assert_eq!(twice, MalformedTlogProof::Index);
     let hash = refused("index 77\n", "index 77\nAAAA\n");
     assert!(matches!(hash, MalformedTlogProof::Hash { position: 0, .. }));
     let (head, _) = tlog::TLOG_PROOF_77.split_at(text().find("\n\n").unwrap());
-    assert_eq!(
-        TlogProof::parse(head),
-        Err(MalformedTlogProof::NoCheckpoint)
-    );
+    assert_eq!(TlogProof::parse(head), Err(MalformedTlogProof::NoCheckpoint));
     let line = format!("{}\n", leaf().to_base64());
     let many = format!("index 77\n{}", line.repeat(TLOG_PROOF_HASHES_MAX));
-    assert_eq!(
-        refused("index 77\n", &many),
-        MalformedTlogProof::TooManyHashes
-    );
+    assert_eq!(refused("index 77\n", &many), MalformedTlogProof::TooManyHashes);
     let note = refused("\u{2014}", "-");
     assert!(matches!(note, MalformedTlogProof::Checkpoint { .. }));
     let long = vec![b'a'; TLOG_PROOF_BYTES_MAX + 1];
     let found = long.len();
-    assert_eq!(
-        TlogProof::parse(&long),
-        Err(MalformedTlogProof::TooLong { found })
-    );
+    assert_eq!(TlogProof::parse(&long), Err(MalformedTlogProof::TooLong { found }));
 }
 
 proptest! {

@@ -1,8 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::convert::Infallible;
 
@@ -45,10 +41,7 @@ fn roots_and_proofs_equal_the_naive_ones_for_every_size_to_256() {
     let levels = Levels::of(&leaves);
     for size in 0..=256_usize {
         let n = size as u64;
-        assert_eq!(
-            plain(tree_head(n, levels.read())).root,
-            naive::root(&leaves[..size])
-        );
+        assert_eq!(plain(tree_head(n, levels.read())).root, naive::root(&leaves[..size]));
         assert_eq!(root_of(&leaves[..size]), naive::root(&leaves[..size]));
         for index in 0..size {
             let proof = plain(inclusion_proof(index as u64, n, levels.read()));
@@ -71,15 +64,8 @@ fn subtree_proofs_equal_the_naive_ones_for_every_subtree_to_70() {
                 let Ok(subtree) = Subtree::new(start as u64, end as u64) else {
                     continue;
                 };
-                assert_eq!(
-                    plain(subtree_hash(subtree, levels.read())),
-                    naive::root(&leaves[start..end])
-                );
-                let proof = plain(subtree_consistency_proof(
-                    subtree,
-                    size as u64,
-                    levels.read(),
-                ));
+                assert_eq!(plain(subtree_hash(subtree, levels.read())), naive::root(&leaves[start..end]));
+                let proof = plain(subtree_consistency_proof(subtree, size as u64, levels.read()));
                 assert_eq!(
                     proof.hashes(),
                     naive::subtree_proof(start, end, &leaves[..size], true),
@@ -102,11 +88,7 @@ fn roots_and_inclusion_proofs_equal_those_of_rs_merkle_for_every_size_to_300() {
         for index in 0..size {
             let ours = plain(inclusion_proof(index as u64, size as u64, levels.read()));
             let ours: Vec<[u8; 32]> = ours.hashes().iter().map(|hash| *hash.as_bytes()).collect();
-            assert_eq!(
-                theirs.proof(&[index]).proof_hashes(),
-                ours,
-                "{index} in {size}"
-            );
+            assert_eq!(theirs.proof(&[index]).proof_hashes(), ours, "{index} in {size}");
         }
     }
 }
@@ -125,11 +107,7 @@ fn a_frontier_knows_every_root_and_can_be_taken_up_anywhere() {
         restored.append(leaves[0], |_, _, _| {});
         let mut longer = leaves[..usize::try_from(size).unwrap()].to_vec();
         longer.push(leaves[0]);
-        assert_eq!(
-            restored.tree_head().root,
-            root_of(&longer),
-            "appending after a restart"
-        );
+        assert_eq!(restored.tree_head().root, root_of(&longer), "appending after a restart");
     }
 }
 
@@ -175,66 +153,38 @@ fn a_proof_in_ten_million_leaves_reads_few_hashes() {
 fn what_is_not_in_the_tree_is_refused() {
     let levels = Levels::of(&naive::leaves(5));
     let read = levels.read();
-    assert_eq!(
-        inclusion_proof(5, 5, read),
-        Err(TreeError::OutOfRange {
-            end: 6,
-            tree_size: 5
-        })
-    );
+    assert_eq!(inclusion_proof(5, 5, read), Err(TreeError::OutOfRange { end: 6, tree_size: 5 }));
     let end = u64::MAX;
     let beyond = Err(TreeError::OutOfRange { end, tree_size: 5 });
     assert_eq!(inclusion_proof(end, 5, read), beyond);
-    assert_eq!(
-        inclusion_proof(0, 0, read),
-        Err(TreeError::OutOfRange {
-            end: 1,
-            tree_size: 0
-        })
-    );
+    assert_eq!(inclusion_proof(0, 0, read), Err(TreeError::OutOfRange { end: 1, tree_size: 0 }));
     assert_eq!(consistency_proof(0, 5, read), Err(TreeError::FromEmpty));
-    let shrunk = Err(TreeError::OutOfRange {
-        end: 5,
-        tree_size: 4,
-    });
+    let shrunk = Err(TreeError::OutOfRange { end: 5, tree_size: 4 });
     assert_eq!(consistency_proof(5, 4, read), shrunk);
 }
 
 #[test]
 fn a_failing_reader_is_named_with_its_place() {
     let read = |_: u8, _: u64, _: &mut [Hash]| Err(std::fmt::Error);
-    let failed = TreeError::Read {
-        level: 1,
-        start: 0,
-        source: std::fmt::Error,
-    };
+    let failed = TreeError::Read { level: 1, start: 0, source: std::fmt::Error };
     assert_eq!(tree_head(256, read), Err(failed));
 }
 
 #[test]
 fn the_fixture_log_has_the_recorded_roots_and_proofs() {
-    let leaves: Vec<Hash> = (0..fixtures_vectors::tlog::ENTRIES)
-        .map(|index| leaf_hash(&fixtures_vectors::tlog::entry(index)))
-        .collect();
+    let leaves: Vec<Hash> =
+        (0..fixtures_vectors::tlog::ENTRIES).map(|index| leaf_hash(&fixtures_vectors::tlog::entry(index))).collect();
     let levels = Levels::of(&leaves);
     for (size, root) in fixtures_vectors::tlog::roots() {
         assert_eq!(plain(tree_head(size, levels.read())).root.to_string(), root);
     }
     let hex = |hashes: &[Hash]| hashes.iter().map(Hash::to_string).collect::<Vec<_>>();
     for vector in fixtures_vectors::tlog::inclusion_proofs() {
-        let proof = plain(inclusion_proof(
-            vector.from,
-            vector.tree_size,
-            levels.read(),
-        ));
+        let proof = plain(inclusion_proof(vector.from, vector.tree_size, levels.read()));
         assert_eq!(hex(proof.hashes()), vector.hashes);
     }
     for vector in fixtures_vectors::tlog::consistency_proofs() {
-        let proof = plain(consistency_proof(
-            vector.from,
-            vector.tree_size,
-            levels.read(),
-        ));
+        let proof = plain(consistency_proof(vector.from, vector.tree_size, levels.read()));
         assert_eq!(hex(proof.hashes()), vector.hashes);
     }
 }
