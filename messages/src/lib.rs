@@ -1,1 +1,15 @@
-//! messages.
+//! What the roles say to each other: Keylime API v2 bodies, the ledger API, and the encodings both rest on.
+//!
+//! Types and codecs only: nothing here decides, stores, sends or reads a clock.
+
+mod agent_id;
+pub mod cbor;
+mod digest;
+pub mod envelope;
+pub mod keylime;
+pub mod ledger;
+mod time;
+
+pub use agent_id::{AGENT_ID_BYTES_MAX, AgentId, AgentIdError};
+pub use digest::{Digest, DigestError};
+pub use time::UnixMillis;
