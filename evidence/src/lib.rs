@@ -9,7 +9,10 @@
 
 pub mod algorithm;
 pub mod attest;
+pub mod credential;
 pub mod crypto;
+pub mod der;
+pub mod ek_certificate;
 pub mod keylime;
 pub mod name;
 pub mod pcr;
