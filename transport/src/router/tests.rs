@@ -6,27 +6,17 @@ use super::query::QueryFlaw;
 use super::{Access, Found, PatternFlaw, Peer, Query, Response, Role, Route, Router, RouterError};
 
 fn route(method: Method, pattern: &str) -> Route {
-    Route::new(method, pattern, Access::ADMIN, 0, |_| async {
-        Response::empty(StatusCode::OK)
-    })
+    Route::new(method, pattern, Access::ADMIN, 0, |_| async { Response::empty(StatusCode::OK) })
 }
 
 fn router(patterns: &[&str]) -> Router {
-    Router::new(
-        patterns
-            .iter()
-            .map(|pattern| route(Method::GET, pattern))
-            .collect(),
-    )
-    .unwrap()
+    Router::new(patterns.iter().map(|pattern| route(Method::GET, pattern)).collect()).unwrap()
 }
 
 /// The pattern a path leads to and the value of its parameter `p`.
 fn find(router: &Router, path: &str) -> Option<(String, Option<String>)> {
     match router.find(&Method::GET, path) {
-        Found::Route { route, params } => {
-            Some((route.pattern.clone(), params.get("p").map(str::to_owned)))
-        }
+        Found::Route { route, params } => Some((route.pattern.clone(), params.get("p").map(str::to_owned))),
         Found::WrongMethod { .. } | Found::MalformedPath | Found::Nothing => None,
     }
 }
@@ -71,14 +61,8 @@ fn the_root_is_a_path_of_its_own() {
 #[test]
 fn escapes_are_decoded_within_a_segment() {
     let router = router(&["/agents/:p", "/tile/*p"]);
-    assert_eq!(
-        find(&router, "/%61gents/a%20b%C3%A9"),
-        found("/agents/:p", Some("a bé"))
-    );
-    assert_eq!(
-        find(&router, "/tile/0/x001/234"),
-        found("/tile/*p", Some("0/x001/234"))
-    );
+    assert_eq!(find(&router, "/%61gents/a%20b%C3%A9"), found("/agents/:p", Some("a bé")));
+    assert_eq!(find(&router, "/tile/0/x001/234"), found("/tile/*p", Some("0/x001/234")));
 }
 
 #[test]
@@ -98,10 +82,7 @@ fn escapes_that_would_change_the_path_are_malformed() {
         "/agents/%ff",
         "/agents/%+1",
     ] {
-        assert!(
-            matches!(router.find(&Method::GET, path), Found::MalformedPath),
-            "{path}"
-        );
+        assert!(matches!(router.find(&Method::GET, path), Found::MalformedPath), "{path}");
     }
 }
 
@@ -117,46 +98,22 @@ fn a_wrong_method_lists_the_right_ones() {
         panic!("the path is known, the method is not");
     };
     assert_eq!(allowed, [Method::GET, Method::PUT]);
-    assert!(matches!(
-        router.find(&Method::DELETE, "/agent"),
-        Found::Nothing
-    ));
+    assert!(matches!(router.find(&Method::DELETE, "/agent"), Found::Nothing));
 }
 
 #[test]
 fn head_is_answered_by_get_routes_alone() {
     let router = Router::new(vec![route(Method::GET, "/a"), route(Method::POST, "/b")]).unwrap();
-    assert!(matches!(
-        router.find(&Method::HEAD, "/a"),
-        Found::Route { .. }
-    ));
-    assert!(matches!(
-        router.find(&Method::HEAD, "/b"),
-        Found::WrongMethod { .. }
-    ));
+    assert!(matches!(router.find(&Method::HEAD, "/a"), Found::Route { .. }));
+    assert!(matches!(router.find(&Method::HEAD, "/b"), Found::WrongMethod { .. }));
 }
 
 #[test]
 fn routes_that_cannot_be_told_apart_are_refused() {
-    let twice = Router::new(vec![
-        route(Method::GET, "/a/:x"),
-        route(Method::GET, "/a/:y"),
-    ]);
+    let twice = Router::new(vec![route(Method::GET, "/a/:x"), route(Method::GET, "/a/:y")]);
     let pattern = "/a/:y".to_owned();
-    assert_eq!(
-        twice.unwrap_err(),
-        RouterError::Duplicate {
-            method: Method::GET,
-            pattern
-        }
-    );
-    assert!(
-        Router::new(vec![
-            route(Method::GET, "/a/:x"),
-            route(Method::PUT, "/a/:x")
-        ])
-        .is_ok()
-    );
+    assert_eq!(twice.unwrap_err(), RouterError::Duplicate { method: Method::GET, pattern });
+    assert!(Router::new(vec![route(Method::GET, "/a/:x"), route(Method::PUT, "/a/:x")]).is_ok());
 }
 
 #[test]
@@ -180,15 +137,7 @@ fn malformed_patterns_are_refused() {
 fn a_query_is_decoded_in_order() {
     let query = Query::parse("nonce=a%2Bb+c&partial=1&flag&eq=x=y").unwrap();
     let pairs: Vec<_> = query.iter().collect();
-    assert_eq!(
-        pairs,
-        [
-            ("nonce", "a+b c"),
-            ("partial", "1"),
-            ("flag", ""),
-            ("eq", "x=y")
-        ]
-    );
+    assert_eq!(pairs, [("nonce", "a+b c"), ("partial", "1"), ("flag", ""), ("eq", "x=y")]);
     assert_eq!(query.get("partial"), Some("1"));
     assert_eq!(query.get("mask"), None);
     assert_eq!(Query::parse("").unwrap(), Query::default());
@@ -196,10 +145,7 @@ fn a_query_is_decoded_in_order() {
 
 #[test]
 fn an_ambiguous_query_is_refused() {
-    assert_eq!(
-        Query::parse("a=1&%61=2"),
-        Err(QueryFlaw::Twice("a".to_owned()))
-    );
+    assert_eq!(Query::parse("a=1&%61=2"), Err(QueryFlaw::Twice("a".to_owned())));
     assert_eq!(Query::parse("a=1&&b=2"), Err(QueryFlaw::NoName));
     assert_eq!(Query::parse("=1"), Err(QueryFlaw::NoName));
     assert_eq!(Query::parse("a=%f"), Err(QueryFlaw::Encoding));
@@ -208,28 +154,18 @@ fn an_ambiguous_query_is_refused() {
 
 #[test]
 fn an_access_admits_exactly_its_roles() {
-    let certified = |role| Peer::Certified {
-        common_name: "x".into(),
-        role,
-    };
+    let certified = |role| Peer::Certified { common_name: "x".into(), role };
     let roles = [Role::Admin, Role::Auditor, Role::Service];
     for (access, admitted) in [
         (Access::PUBLIC, roles.as_slice()),
         (Access::READER, &roles),
         (Access::ADMIN, &[Role::Admin]),
         (Access::SERVICE, &[Role::Service]),
-        (
-            Access::roles(&[Role::Service, Role::Admin]),
-            &[Role::Service, Role::Admin],
-        ),
+        (Access::roles(&[Role::Service, Role::Admin]), &[Role::Service, Role::Admin]),
         (Access::roles(&[]), &[]),
     ] {
         for role in roles {
-            assert_eq!(
-                access.admits(&certified(role)),
-                admitted.contains(&role),
-                "{access:?}"
-            );
+            assert_eq!(access.admits(&certified(role)), admitted.contains(&role), "{access:?}");
         }
         assert_eq!(access.admits(&Peer::Anonymous), access.is_public());
     }

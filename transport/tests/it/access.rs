@@ -10,9 +10,7 @@ use transport::router::{Access, Peer, Role, Route};
 use transport::server::Limits;
 use transport::tls::{ClientAuth, ServerTls};
 
-use crate::support::{
-    Authority, Running, Wish, client, get, plain_client, self_signed, server_tls, start, text,
-};
+use crate::support::{Authority, Running, Wish, client, get, plain_client, self_signed, server_tls, start, text};
 
 /// The routes of the matrix, in the order of its columns.
 const COLUMNS: [(&str, Access); 6] = [
@@ -20,18 +18,13 @@ const COLUMNS: [(&str, Access); 6] = [
     ("/reader", Access::READER),
     ("/service", Access::SERVICE),
     ("/admin", Access::ADMIN),
-    (
-        "/admin-or-service",
-        Access::roles(&[Role::Admin, Role::Service]),
-    ),
+    ("/admin-or-service", Access::roles(&[Role::Admin, Role::Service])),
     ("/nobody", Access::roles(&[])),
 ];
 
 fn routes() -> Vec<Route> {
     let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
-    let all = methods
-        .iter()
-        .flat_map(|method| COLUMNS.map(|(path, access)| (method, path, access)));
+    let all = methods.iter().flat_map(|method| COLUMNS.map(|(path, access)| (method, path, access)));
     all.map(|(method, path, access)| {
         Route::new(method.clone(), path, access, 1024, |request| async move {
             text(match &request.peer {
@@ -67,111 +60,41 @@ fn cases(ours: &Authority) -> Vec<Case> {
     let anonymous = || Answers([200, 403, 403, 403, 403, 403]);
     let with_header = || Answers([200, 401, 401, 401, 401, 401]);
     let ous = vec!["attestry-auditor", "attestry-service"];
-    let two_roles = Wish {
-        ous,
-        ..Wish::client("")
-    };
-    let auditor_and_other = Wish {
-        ous: vec!["Operations", "attestry-auditor"],
-        ..Wish::client("")
-    };
-    let two_names = Wish {
-        common_names: vec!["a", "b"],
-        ..Wish::client("Operations")
-    };
-    let control = Wish {
-        common_names: vec!["a\nb"],
-        ..Wish::client("Operations")
-    };
-    let no_name = Wish {
-        common_names: vec![],
-        ..Wish::client("Operations")
-    };
-    let any_usage = Wish {
-        usage: None,
-        ..Wish::client("Operations")
-    };
-    let expired = Wish {
-        days: (-2, -1),
-        ..Wish::client("Operations")
-    };
-    let early = Wish {
-        days: (1, 2),
-        ..Wish::client("Operations")
-    };
-    let other_usage = Wish {
-        usage: Some(ExtendedKeyUsage::code_signing),
-        ..Wish::client("Operations")
-    };
+    let two_roles = Wish { ous, ..Wish::client("") };
+    let auditor_and_other = Wish { ous: vec!["Operations", "attestry-auditor"], ..Wish::client("") };
+    let two_names = Wish { common_names: vec!["a", "b"], ..Wish::client("Operations") };
+    let control = Wish { common_names: vec!["a\nb"], ..Wish::client("Operations") };
+    let no_name = Wish { common_names: vec![], ..Wish::client("Operations") };
+    let any_usage = Wish { usage: None, ..Wish::client("Operations") };
+    let expired = Wish { days: (-2, -1), ..Wish::client("Operations") };
+    let early = Wish { days: (1, 2), ..Wish::client("Operations") };
+    let other_usage = Wish { usage: Some(ExtendedKeyUsage::code_signing), ..Wish::client("Operations") };
     let posing = Authority::posing(&admin().unwrap());
     let below_leaf = posing.issue(&Wish::client("Operations"));
     [
         ("no certificate", None, anonymous()),
         ("admin", admin(), Answers([200, 200, 403, 200, 200, 403])),
-        (
-            "admin without usages",
-            under(any_usage),
-            Answers([200, 200, 403, 200, 200, 403]),
-        ),
-        (
-            "auditor",
-            under(Wish::client("attestry-auditor")),
-            Answers([200, 200, 403, 403, 403, 403]),
-        ),
-        (
-            "auditor twice over",
-            under(auditor_and_other),
-            Answers([200, 200, 403, 403, 403, 403]),
-        ),
-        (
-            "service",
-            under(Wish::client("attestry-service")),
-            Answers([200, 200, 200, 403, 200, 403]),
-        ),
-        (
-            "unknown role",
-            under(Wish::client("attestry-admin")),
-            anonymous(),
-        ),
+        ("admin without usages", under(any_usage), Answers([200, 200, 403, 200, 200, 403])),
+        ("auditor", under(Wish::client("attestry-auditor")), Answers([200, 200, 403, 403, 403, 403])),
+        ("auditor twice over", under(auditor_and_other), Answers([200, 200, 403, 403, 403, 403])),
+        ("service", under(Wish::client("attestry-service")), Answers([200, 200, 200, 403, 200, 403])),
+        ("unknown role", under(Wish::client("attestry-admin")), anonymous()),
         ("two roles", under(two_roles), anonymous()),
         ("two names", under(two_names), anonymous()),
         ("name with a line break", under(control), anonymous()),
         ("no name", under(no_name), anonymous()),
-        (
-            "foreign authority",
-            Some(foreign.issue(&Wish::client("Operations"))),
-            NoConnection,
-        ),
-        (
-            "agent",
-            Some(ca::self_sign("agent", &[]).unwrap()),
-            NoConnection,
-        ),
-        (
-            "self-signed client",
-            Some(self_signed(&Wish::client("attestry-service"))),
-            NoConnection,
-        ),
+        ("foreign authority", Some(foreign.issue(&Wish::client("Operations"))), NoConnection),
+        ("agent", Some(ca::self_sign("agent", &[]).unwrap()), NoConnection),
+        ("self-signed client", Some(self_signed(&Wish::client("attestry-service"))), NoConnection),
         ("issued by a client", Some(below_leaf), NoConnection),
         ("expired", under(expired), NoConnection),
         ("not valid yet", under(early), NoConnection),
-        (
-            "server's certificate",
-            under(Wish::server("server")),
-            NoConnection,
-        ),
-        (
-            "code signer's certificate",
-            under(other_usage),
-            NoConnection,
-        ),
+        ("server's certificate", under(Wish::server("server")), NoConnection),
+        ("code signer's certificate", under(other_usage), NoConnection),
     ]
     .into_iter()
     .map(|(name, identity, expected)| (name, identity, false, expected))
-    .chain([
-        ("header alone", None, true, with_header()),
-        ("admin with header", admin(), true, with_header()),
-    ])
+    .chain([("header alone", None, true, with_header()), ("admin with header", admin(), true, with_header())])
     .map(|(name, identity, authorization, expected)| Case {
         name,
         client: client(ours, identity),
@@ -181,16 +104,10 @@ fn cases(ours: &Authority) -> Vec<Case> {
     .collect()
 }
 
-async fn ask(
-    client: &Client,
-    authorization: bool,
-    outgoing: Outgoing,
-) -> Result<Answer, ClientError> {
+async fn ask(client: &Client, authorization: bool, outgoing: Outgoing) -> Result<Answer, ClientError> {
     let mut outgoing = outgoing;
     if authorization {
-        outgoing
-            .headers
-            .insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+        outgoing.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
     }
     client.request(outgoing).await
 }
@@ -206,19 +123,13 @@ async fn walk(server: &Running, case: &Case) {
                     let error = answer.unwrap_err();
                     let refused = matches!(
                         error,
-                        ClientError::CertificateRefused { .. }
-                            | ClientError::Protocol { .. }
-                            | ClientError::Tls { .. }
+                        ClientError::CertificateRefused { .. } | ClientError::Protocol { .. } | ClientError::Tls { .. }
                     );
                     assert!(refused, "{name} on {method} {path}: {error:?}");
                 }
                 (Expected::Answers(statuses), answer) => {
                     let status = answer.unwrap().status.as_u16();
-                    assert_eq!(
-                        Some(&status),
-                        statuses.get(column),
-                        "{name} on {method} {path}"
-                    );
+                    assert_eq!(Some(&status), statuses.get(column), "{name} on {method} {path}");
                 }
             }
         }
@@ -241,26 +152,13 @@ async fn refusals_of_a_caller_are_json_api_and_say_why() {
     let server = start(Some(server_tls(&ours)), routes(), Limits::default()).await;
     let anonymous = client(&ours, None);
     for (authorization, status, title, detail) in [
-        (
-            false,
-            403,
-            "Forbidden",
-            "This route needs a client certificate",
-        ),
-        (
-            true,
-            401,
-            "Unauthorized",
-            "This route takes a client certificate, not an Authorization header",
-        ),
+        (false, 403, "Forbidden", "This route needs a client certificate"),
+        (true, 401, "Unauthorized", "This route takes a client certificate, not an Authorization header"),
     ] {
-        let answer = ask(&anonymous, authorization, get(server.url("/admin")))
-            .await
-            .unwrap();
+        let answer = ask(&anonymous, authorization, get(server.url("/admin"))).await.unwrap();
         assert_eq!(answer.status.as_u16(), status);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        let error =
-            serde_json::json!({"status": status.to_string(), "title": title, "detail": detail});
+        let error = serde_json::json!({"status": status.to_string(), "title": title, "detail": detail});
         assert_eq!(body, serde_json::json!({"errors": [error]}));
     }
     server.stop().await;
@@ -271,9 +169,7 @@ async fn handlers_learn_who_asks_unless_a_header_speaks_for_someone_else() {
     let ours = Authority::new();
     let server = start(Some(server_tls(&ours)), routes(), Limits::default()).await;
     let admin = client(&ours, Some(ours.issue(&Wish::client("Operations"))));
-    let certified = ask(&admin, false, get(server.url("/public")))
-        .await
-        .unwrap();
+    let certified = ask(&admin, false, get(server.url("/public"))).await.unwrap();
     assert_eq!(certified.body, "someone Admin");
     let header = ask(&admin, true, get(server.url("/public"))).await.unwrap();
     assert_eq!(header.body, "anonymous");
@@ -302,22 +198,10 @@ async fn a_required_certificate_is_required_and_any_of_several_authorities_will_
     let server = start(Some(tls), routes(), Limits::default()).await;
     for (authority, welcome) in [(&first, true), (&second, true), (&foreign, false)] {
         let shown = authority.issue(&Wish::client("Operations"));
-        let answer = client(&first, Some(shown))
-            .pinned(pin)
-            .request(get(server.url("/admin")))
-            .await;
-        assert_eq!(
-            answer.is_ok_and(|answer| answer.status == StatusCode::OK),
-            welcome
-        );
+        let answer = client(&first, Some(shown)).pinned(pin).request(get(server.url("/admin"))).await;
+        assert_eq!(answer.is_ok_and(|answer| answer.status == StatusCode::OK), welcome);
     }
-    assert!(
-        client(&first, None)
-            .pinned(pin)
-            .request(get(server.url("/public")))
-            .await
-            .is_err()
-    );
+    assert!(client(&first, None).pinned(pin).request(get(server.url("/public"))).await.is_err());
     server.stop().await;
 }
 
@@ -340,10 +224,7 @@ async fn unknown_paths_and_methods_are_refused_before_anything_else() {
     let ours = Authority::new();
     let server = start(Some(server_tls(&ours)), routes(), Limits::default()).await;
     let anonymous = client(&ours, None);
-    let unknown = anonymous
-        .request(get(server.url("/unknown")))
-        .await
-        .unwrap();
+    let unknown = anonymous.request(get(server.url("/unknown"))).await.unwrap();
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert!(unknown.body.is_empty());
     let patch = Outgoing::new(Method::PATCH, server.url("/admin"));
@@ -353,10 +234,7 @@ async fn unknown_paths_and_methods_are_refused_before_anything_else() {
     assert_eq!(allow, "DELETE, GET, POST, PUT");
     let malformed = anonymous.request(get(server.url("/%zz"))).await.unwrap();
     assert_eq!(malformed.status, StatusCode::BAD_REQUEST);
-    let slash = anonymous
-        .request(get(server.url("/public/")))
-        .await
-        .unwrap();
+    let slash = anonymous.request(get(server.url("/public/"))).await.unwrap();
     assert_eq!(slash.status, StatusCode::OK);
     server.stop().await;
 }

@@ -12,42 +12,29 @@ use transport::client::{ClientError, Outgoing, UrlFlaw};
 use transport::router::{Access, Response, Route};
 use transport::server::Limits;
 
-use crate::support::{
-    Authority, SOON, client, get, ping, plain_client, public, server_tls, start, text,
-};
+use crate::support::{Authority, SOON, client, get, ping, plain_client, public, server_tls, start, text};
 
 #[tokio::test]
 async fn connections_are_kept_for_the_next_request() {
     let ours = Authority::new();
-    let port = public("/port", |request| async move {
-        text(request.remote.port().to_string())
-    });
+    let port = public("/port", |request| async move { text(request.remote.port().to_string()) });
     let server = start(Some(server_tls(&ours)), vec![port], Limits::default()).await;
     let keeping = client(&ours, None);
     let first = keeping.request(get(server.url("/port"))).await.unwrap();
     let second = keeping.request(get(server.url("/port"))).await.unwrap();
     assert_eq!(first.body, second.body);
-    let other = client(&ours, None)
-        .request(get(server.url("/port")))
-        .await
-        .unwrap();
+    let other = client(&ours, None).request(get(server.url("/port"))).await.unwrap();
     assert_ne!(first.body, other.body);
     server.stop().await;
 }
 
 #[tokio::test]
 async fn a_kept_connection_that_the_server_closed_is_replaced() {
-    let limits = Limits {
-        idle_timeout: Duration::from_millis(50),
-        ..Limits::default()
-    };
+    let limits = Limits { idle_timeout: Duration::from_millis(50), ..Limits::default() };
     let server = start(None, vec![ping()], limits).await;
     let keeping = plain_client();
     for _ in 0..3 {
-        let answer = keeping
-            .request(get(server.plain_url("/ping")))
-            .await
-            .unwrap();
+        let answer = keeping.request(get(server.plain_url("/ping"))).await.unwrap();
         assert_eq!(answer.body, "pong");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -56,22 +43,11 @@ async fn a_kept_connection_that_the_server_closed_is_replaced() {
 
 #[tokio::test]
 async fn a_handler_sees_the_whole_request() {
-    let echo = Route::new(
-        Method::PUT,
-        "/:version/agents/:id",
-        Access::PUBLIC,
-        64,
-        |r| async move {
-            let nonce = r.query.get("nonce").unwrap_or("none");
-            let body = String::from_utf8_lossy(&r.body);
-            text(format!(
-                "{} {} {nonce} {body} {}",
-                r.param("version"),
-                r.param("id"),
-                r.over_tls
-            ))
-        },
-    );
+    let echo = Route::new(Method::PUT, "/:version/agents/:id", Access::PUBLIC, 64, |r| async move {
+        let nonce = r.query.get("nonce").unwrap_or("none");
+        let body = String::from_utf8_lossy(&r.body);
+        text(format!("{} {} {nonce} {body} {}", r.param("version"), r.param("id"), r.over_tls))
+    });
     let server = start(None, vec![echo], Limits::default()).await;
     let url = server.plain_url("/v2.6/agents/a%20b?nonce=x%26y");
     let outgoing = Outgoing::new(Method::PUT, url).with_body("text/plain", "hello");
@@ -89,18 +65,10 @@ async fn a_request_keeps_its_harmless_id_and_gets_one_otherwise() {
     let ask = async |id: Option<&'static str>| {
         let mut outgoing = get(server.plain_url("/ping"));
         if let Some(id) = id {
-            outgoing
-                .headers
-                .insert("x-request-id", HeaderValue::from_static(id));
+            outgoing.headers.insert("x-request-id", HeaderValue::from_static(id));
         }
         let answer = plain_client().request(outgoing).await.unwrap();
-        answer
-            .headers
-            .get("x-request-id")
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned()
+        answer.headers.get("x-request-id").unwrap().to_str().unwrap().to_owned()
     };
     assert_eq!(ask(Some("aB3-x_.")).await, "aB3-x_.");
     assert_eq!(ask(Some("a b")).await.len(), 16);
@@ -111,17 +79,13 @@ async fn a_request_keeps_its_harmless_id_and_gets_one_otherwise() {
 #[tokio::test]
 async fn head_has_no_body_and_redirects_are_answers() {
     let moved = public("/moved", |_| async {
-        Response::empty(StatusCode::TEMPORARY_REDIRECT)
-            .with_header(LOCATION, HeaderValue::from_static("/ping"))
+        Response::empty(StatusCode::TEMPORARY_REDIRECT).with_header(LOCATION, HeaderValue::from_static("/ping"))
     });
     let server = start(None, vec![ping(), moved], Limits::default()).await;
     let head = Outgoing::new(Method::HEAD, server.plain_url("/ping"));
     let head = plain_client().request(head).await.unwrap();
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
-    let moved = plain_client()
-        .request(get(server.plain_url("/moved")))
-        .await
-        .unwrap();
+    let moved = plain_client().request(get(server.plain_url("/moved"))).await.unwrap();
     assert_eq!(moved.status, StatusCode::TEMPORARY_REDIRECT);
     server.stop().await;
 }
@@ -132,17 +96,11 @@ async fn a_panicking_handler_is_answered_500_and_the_server_lives() {
     let server = start(None, vec![panics, ping()], Limits::default()).await;
     let keeping = plain_client();
     for _ in 0..3 {
-        let failed = keeping
-            .request(get(server.plain_url("/panic")))
-            .await
-            .unwrap();
+        let failed = keeping.request(get(server.plain_url("/panic"))).await.unwrap();
         assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
         let text = String::from_utf8_lossy(&failed.body).into_owned();
         assert!(!text.contains("as the test wants it"), "{text}");
-        let fine = keeping
-            .request(get(server.plain_url("/ping")))
-            .await
-            .unwrap();
+        let fine = keeping.request(get(server.plain_url("/ping"))).await.unwrap();
         assert_eq!(fine.body, "pong");
     }
     server.stop().await;
@@ -150,11 +108,7 @@ async fn a_panicking_handler_is_answered_500_and_the_server_lives() {
 
 #[tokio::test]
 async fn a_handler_runs_to_its_end_when_its_caller_hangs_up_or_loses_patience() {
-    let (entered, leave, left) = (
-        Arc::new(Notify::new()),
-        Arc::new(Notify::new()),
-        Arc::new(Notify::new()),
-    );
+    let (entered, leave, left) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
     let signals = (Arc::clone(&entered), Arc::clone(&leave), Arc::clone(&left));
     let slow = public("/slow", move |_| {
         let (entered, leave, left) = signals.clone();
@@ -165,28 +119,17 @@ async fn a_handler_runs_to_its_end_when_its_caller_hangs_up_or_loses_patience() 
             text("done")
         }
     });
-    let limits = Limits {
-        answer_timeout: Duration::from_millis(100),
-        ..Limits::default()
-    };
+    let limits = Limits { answer_timeout: Duration::from_millis(100), ..Limits::default() };
     let server = start(None, vec![slow], limits).await;
     // Hangs up.
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream
-        .write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
-    tokio::time::timeout(SOON, entered.notified())
-        .await
-        .unwrap();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tokio::time::timeout(SOON, entered.notified()).await.unwrap();
     drop(stream);
     leave.notify_one();
     tokio::time::timeout(SOON, left.notified()).await.unwrap();
     // Is told 503.
-    let told = plain_client()
-        .request(get(server.plain_url("/slow")))
-        .await
-        .unwrap();
+    let told = plain_client().request(get(server.plain_url("/slow"))).await.unwrap();
     assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE);
     leave.notify_one();
     tokio::time::timeout(SOON, left.notified()).await.unwrap();
@@ -198,10 +141,7 @@ async fn an_answer_over_the_limit_is_refused() {
     let large = public("/large", |_| async { text("x".repeat(1000)) });
     let server = start(None, vec![large], Limits::default()).await;
     for (bytes_max, fits) in [(1000, true), (999, false)] {
-        let outgoing = Outgoing {
-            answer_bytes_max: bytes_max,
-            ..get(server.plain_url("/large"))
-        };
+        let outgoing = Outgoing { answer_bytes_max: bytes_max, ..get(server.plain_url("/large")) };
         match plain_client().request(outgoing).await {
             Ok(answer) => assert!(fits && answer.body.len() == 1000),
             Err(ClientError::AnswerTooLong { bytes_max: 999, .. }) => assert!(!fits),
@@ -217,21 +157,13 @@ async fn a_mute_server_times_out_and_an_absent_one_is_told_apart() {
     let address = listener.local_addr().unwrap();
     let timeout = Duration::from_millis(100);
     for scheme in ["http", "https"] {
-        let outgoing = Outgoing {
-            timeout,
-            ..get(format!("{scheme}://{address}/"))
-        };
+        let outgoing = Outgoing { timeout, ..get(format!("{scheme}://{address}/")) };
         let mute = plain_client().request(outgoing).await;
         assert!(matches!(mute, Err(ClientError::Timeout { .. })), "{mute:?}");
     }
     drop(listener);
-    let absent = plain_client()
-        .request(get(format!("http://{address}/")))
-        .await;
-    assert!(
-        matches!(absent, Err(ClientError::Connect { .. })),
-        "{absent:?}"
-    );
+    let absent = plain_client().request(get(format!("http://{address}/"))).await;
+    assert!(matches!(absent, Err(ClientError::Connect { .. })), "{absent:?}");
 }
 
 #[tokio::test]
@@ -245,16 +177,9 @@ async fn what_is_not_http_or_not_tls_is_told_apart() {
             stream.shutdown().await.unwrap();
         }
     });
-    let http = plain_client()
-        .request(get(format!("http://{address}/")))
-        .await;
-    assert!(
-        matches!(http, Err(ClientError::Protocol { .. })),
-        "{http:?}"
-    );
-    let https = plain_client()
-        .request(get(format!("https://{address}/")))
-        .await;
+    let http = plain_client().request(get(format!("http://{address}/"))).await;
+    assert!(matches!(http, Err(ClientError::Protocol { .. })), "{http:?}");
+    let https = plain_client().request(get(format!("https://{address}/"))).await;
     assert!(matches!(https, Err(ClientError::Tls { .. })), "{https:?}");
     talker.abort();
 }

@@ -10,9 +10,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::x509::extension::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, SubjectKeyIdentifier,
-};
+use openssl::x509::extension::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, SubjectKeyIdentifier};
 use openssl::x509::{X509, X509Name};
 use tokio::task::JoinHandle;
 use transport::client::{Client, Outgoing};
@@ -40,21 +38,11 @@ pub(crate) struct Wish {
 
 impl Wish {
     pub(crate) fn client(ou: &'static str) -> Self {
-        Self {
-            common_names: vec!["someone"],
-            days: (-1, 1),
-            ous: vec![ou],
-            usage: Some(ExtendedKeyUsage::client_auth),
-        }
+        Self { common_names: vec!["someone"], days: (-1, 1), ous: vec![ou], usage: Some(ExtendedKeyUsage::client_auth) }
     }
 
     pub(crate) fn server(common_name: &'static str) -> Self {
-        Self {
-            common_names: vec![common_name],
-            days: (-1, 1),
-            ous: vec![],
-            usage: Some(ExtendedKeyUsage::server_auth),
-        }
+        Self { common_names: vec![common_name], days: (-1, 1), ous: vec![], usage: Some(ExtendedKeyUsage::server_auth) }
     }
 }
 
@@ -66,10 +54,7 @@ pub(crate) fn new_key() -> PKey<Private> {
 impl Authority {
     pub(crate) fn new() -> Self {
         let key = new_key();
-        let wish = Wish {
-            usage: None,
-            ..Wish::server("test authority")
-        };
+        let wish = Wish { usage: None, ..Wish::server("test authority") };
         let certificate = certify(&wish, &key, None, true);
         Self { certificate, key }
     }
@@ -83,10 +68,7 @@ impl Authority {
     /// What one of this authority's clients would be as an authority, which it is not.
     pub(crate) fn posing(identity: &Identity) -> Self {
         let key = identity.key().to_owned();
-        Self {
-            certificate: identity.certificate().to_owned(),
-            key,
-        }
+        Self { certificate: identity.certificate().to_owned(), key }
     }
 }
 
@@ -98,27 +80,20 @@ pub(crate) fn self_signed(wish: &Wish) -> Identity {
 fn certify(wish: &Wish, key: &PKey<Private>, by: Option<&Authority>, is_authority: bool) -> X509 {
     let mut name = X509Name::builder().unwrap();
     for common_name in &wish.common_names {
-        name.append_entry_by_nid(Nid::COMMONNAME, common_name)
-            .unwrap();
+        name.append_entry_by_nid(Nid::COMMONNAME, common_name).unwrap();
     }
     for ou in &wish.ous {
-        name.append_entry_by_nid(Nid::ORGANIZATIONALUNITNAME, ou)
-            .unwrap();
+        name.append_entry_by_nid(Nid::ORGANIZATIONALUNITNAME, ou).unwrap();
     }
     let name = name.build();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let at = |days: i64| Asn1Time::from_unix(i64::try_from(now).unwrap() + days * DAY).unwrap();
     let serial = Asn1Integer::from_bn(&BigNum::from_u32(7).unwrap()).unwrap();
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();
     builder.set_serial_number(&serial).unwrap();
     builder.set_subject_name(&name).unwrap();
-    let issuer = by.map_or(name.as_ref(), |authority| {
-        authority.certificate.subject_name()
-    });
+    let issuer = by.map_or(name.as_ref(), |authority| authority.certificate.subject_name());
     builder.set_issuer_name(issuer).unwrap();
     builder.set_pubkey(key).unwrap();
     builder.set_not_before(&at(wish.days.0)).unwrap();
@@ -129,28 +104,16 @@ fn certify(wish: &Wish, key: &PKey<Private>, by: Option<&Authority>, is_authorit
     }
     if let Some(usage) = wish.usage {
         let mut extended = ExtendedKeyUsage::new();
-        builder
-            .append_extension(usage(&mut extended).build().unwrap())
-            .unwrap();
+        builder.append_extension(usage(&mut extended).build().unwrap()).unwrap();
     }
     let context = builder.x509v3_context(by.map(|authority| authority.certificate.as_ref()), None);
     let own = SubjectKeyIdentifier::new().build(&context).unwrap();
-    let issuer_key = by.map(|_| {
-        AuthorityKeyIdentifier::new()
-            .keyid(true)
-            .build(&context)
-            .unwrap()
-    });
+    let issuer_key = by.map(|_| AuthorityKeyIdentifier::new().keyid(true).build(&context).unwrap());
     builder.append_extension(own).unwrap();
     if let Some(issuer_key) = issuer_key {
         builder.append_extension(issuer_key).unwrap();
     }
-    builder
-        .sign(
-            by.map_or(key, |authority| &authority.key),
-            MessageDigest::sha256(),
-        )
-        .unwrap();
+    builder.sign(by.map_or(key, |authority| &authority.key), MessageDigest::sha256()).unwrap();
     builder.build()
 }
 
@@ -163,15 +126,9 @@ pub(crate) struct Running {
 
 pub(crate) async fn start(tls: Option<ServerTls>, routes: Vec<Route>, limits: Limits) -> Running {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = Server::bind(address, tls, Router::new(routes).unwrap(), limits)
-        .await
-        .unwrap();
+    let server = Server::bind(address, tls, Router::new(routes).unwrap(), limits).await.unwrap();
     let (handle, shutdown) = Shutdown::new();
-    Running {
-        address: server.local_addr(),
-        handle,
-        task: tokio::spawn(server.run(shutdown)),
-    }
+    Running { address: server.local_addr(), handle, task: tokio::spawn(server.run(shutdown)) }
 }
 
 impl Running {
@@ -185,10 +142,7 @@ impl Running {
 
     pub(crate) async fn stop(self) -> Drained {
         self.handle.start();
-        tokio::time::timeout(SOON, self.task)
-            .await
-            .unwrap()
-            .unwrap()
+        tokio::time::timeout(SOON, self.task).await.unwrap().unwrap()
     }
 }
 
@@ -203,21 +157,13 @@ pub(crate) fn server_tls(authority: &Authority) -> ServerTls {
 pub(crate) fn client(authority: &Authority, identity: Option<Identity>) -> Client {
     let authorities = vec![authority.certificate.clone()];
     let host_names = HostNames::DangerIgnored;
-    let config = ClientTlsConfig {
-        authorities,
-        host_names,
-        identity,
-    };
+    let config = ClientTlsConfig { authorities, host_names, identity };
     Client::new(ClientTls::new(&config).unwrap())
 }
 
 /// A client for plain listeners, which trusts no authority.
 pub(crate) fn plain_client() -> Client {
-    let config = ClientTlsConfig {
-        authorities: Vec::new(),
-        host_names: HostNames::Checked,
-        identity: None,
-    };
+    let config = ClientTlsConfig { authorities: Vec::new(), host_names: HostNames::Checked, identity: None };
     Client::new(ClientTls::new(&config).unwrap())
 }
 
