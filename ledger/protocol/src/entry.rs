@@ -1,6 +1,6 @@
 //! One entry: seven CBOR items, hashed as they stand.
 
-use ledger_tlog::{Hash, leaf_hash};
+use ledger_tlog::hash::leaf_hash;
 use messages::{
     AgentId, Digest, UnixMillis,
     cbor::{self, CborError},
@@ -232,8 +232,7 @@ impl Entry {
     /// RFC 6962 leaf hash of an encoded entry.
     #[must_use]
     pub fn leaf_hash(encoded: &[u8]) -> Digest {
-        let Hash(bytes) = leaf_hash(encoded);
-        Digest(bytes)
+        Digest(*leaf_hash(encoded).as_bytes())
     }
 }
 

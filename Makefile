@@ -1,0 +1,34 @@
+# setup  what is missing on this machine     demo   the whole chain on a software TPM
+# test   every test                          check  format, lints, docs, layers, licences
+# bench  target/bench/*.json                 clean  what the above left
+
+PURE := -p evidence -p ledger-tlog -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol
+
+.PHONY: setup demo test check bench clean
+
+setup:
+	scripts/setup
+
+demo: setup
+	cargo build --workspace --bins
+	scripts/demo
+
+# The binaries first: the end-to-end tests start them as a user would.
+test: setup
+	cargo build --workspace --bins
+	cargo test --workspace
+
+check: setup
+	scripts/setup deny
+	cargo fmt --all --check
+	CLIPPY_CONF_DIR=scripts/pure cargo clippy $(PURE) --lib -- -D warnings -D clippy::disallowed_methods
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --quiet
+	scripts/layers
+	cargo deny --locked check bans licenses sources
+
+bench: setup
+	cargo bench --workspace --benches
+
+clean:
+	rm -rf target/demo target/bench
