@@ -3,7 +3,6 @@
 //! Not in it: the TPM, sockets, files, a clock or a random source; the daemon brings those and carries out what is
 //! decided here.
 
-pub mod credential;
 pub mod identifier;
 pub mod measurement_list;
 pub mod parameters;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use evidence::credential::Credential;
+use evidence::reader::MalformedStructure;
 use messages::AgentId;
 use zeroize::Zeroizing;
 
-use crate::credential::{CredentialBlob, MalformedCredentialBlob};
 use crate::tag::{Tag, TagUnavailable, activation_tag};
 
 #[cfg(test)]
@@ -45,6 +46,11 @@ pub enum Input {
     CredentialRecovered(Zeroizing<Vec<u8>>),
     /// The TPM refused the credential: it was made for another EK or AK.
     CredentialRefused,
+    /// The TPM could not be asked.
+    CredentialUnavailable {
+        /// Why not.
+        reason: String,
+    },
     /// It is time for the first, or the next, attempt.
     Due,
     /// The registrar answered the registration.
@@ -73,7 +79,7 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Effect {
     /// Have the TPM recover the credential.
-    Recover(CredentialBlob),
+    Recover(Credential),
     /// Send the registration.
     Register,
     /// The agent is registered and active.
@@ -91,7 +97,7 @@ pub enum Effect {
 pub enum Setback {
     /// The registrar's credential is no credential.
     #[error("the registrar sent something that is no credential")]
-    Credential(#[from] MalformedCredentialBlob),
+    Credential(#[from] MalformedStructure),
     /// The registrar forgot the agent between registration and activation.
     #[error("the registrar does not know the agent any more; registering again")]
     Forgotten,
@@ -111,6 +117,12 @@ pub enum Setback {
     /// The tag could not be made.
     #[error(transparent)]
     Tag(#[from] TagUnavailable),
+    /// The TPM did not do its part.
+    #[error("the TPM cannot be used: {reason}")]
+    TpmUnavailable {
+        /// Why not.
+        reason: String,
+    },
     /// The registrar did not answer.
     #[error("the registrar cannot be reached for the {step}: {reason}")]
     Unreachable {
@@ -140,6 +152,9 @@ impl Registration {
             (State::Registering, Input::RegistrationAnswered(answer)) => self.on_registration(answer, fresh),
             (State::Recovering, Input::CredentialRecovered(credential)) => self.on_credential(&credential, fresh),
             (State::Recovering, Input::CredentialRefused) => self.rest(Setback::OtherTpm, Pace::Slow, fresh),
+            (State::Recovering, Input::CredentialUnavailable { reason }) => {
+                self.rest(Setback::TpmUnavailable { reason }, Pace::Growing, fresh)
+            }
             (State::Activating, Input::ActivationAnswered(answer)) => self.on_activation(answer, fresh),
             (State::Registering | State::Recovering | State::Activating | State::Registered, Input::Due)
             | (
@@ -148,7 +163,7 @@ impl Registration {
             )
             | (
                 State::Resting | State::Registering | State::Activating | State::Registered,
-                Input::CredentialRecovered(_) | Input::CredentialRefused,
+                Input::CredentialRecovered(_) | Input::CredentialRefused | Input::CredentialUnavailable { .. },
             )
             | (
                 State::Resting | State::Registering | State::Recovering | State::Registered,
@@ -159,7 +174,7 @@ impl Registration {
 
     fn on_registration(&mut self, answer: Answer, fresh: u64) -> Vec<Effect> {
         match answer {
-            Answer::Success(bytes) => match CredentialBlob::parse(&bytes) {
+            Answer::Success(bytes) => match Credential::parse(&bytes) {
                 Ok(blob) => {
                     self.state = State::Recovering;
                     vec![Effect::Recover(blob)]
@@ -217,6 +232,7 @@ impl fmt::Debug for Input {
             Self::ActivationAnswered(_) => "ActivationAnswered",
             Self::CredentialRecovered(_) => "CredentialRecovered(secret)",
             Self::CredentialRefused => "CredentialRefused",
+            Self::CredentialUnavailable { .. } => "CredentialUnavailable",
             Self::Due => "Due",
             Self::RegistrationAnswered(_) => "RegistrationAnswered",
         })
