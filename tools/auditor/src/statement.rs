@@ -262,7 +262,7 @@ pub(crate) fn not_proven(history: &History, tree_size: u64) -> Vec<String> {
             holes.iter().map(|(from, to)| format!("seq {from} to {to}")).collect::<Vec<_>>().join(", ")
         ));
     }
-    list.push("that the log shows everyone the same history: no witness has cosigned the checkpoint".to_owned());
+    list.push("that the log shows everyone the same history: cosignatures of witnesses are not checked".to_owned());
     list.push("what the machine did between two quotes beyond what its registers measure".to_owned());
     list.push("that EK certificates were not revoked: revocation lists are not consulted".to_owned());
     list

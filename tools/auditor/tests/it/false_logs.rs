@@ -3,7 +3,7 @@
 use fixtures_softtpm::{Hash, KeyKind, SoftTpm};
 use ledger_protocol::{
     Beacon, Entry,
-    body::{Body, NamedPolicy, PolicyBody, QuoteBody, ReleasePhase, Retire, Verdict, VerdictResult},
+    body::{Body, Finding, NamedPolicy, PolicyBody, QuoteBody, ReleasePhase, Retire, Verdict, VerdictResult},
 };
 use ledger_tlog::{hash::Hash as TreeHash, tree::TreeHead};
 use messages::{Digest, UnixMillis};
@@ -79,12 +79,14 @@ fn a_failure_over_passing_evidence_is_refused() {
 
 #[test]
 fn a_failure_for_what_the_log_does_not_hold_is_the_verifiers_word() {
-    let mut story = story();
-    let mut finding = wrong_register();
-    finding.event = "invalid_pcr_16".to_owned();
-    let round = story.machine.challenge(&mut story.log);
-    story.machine.record(&mut story.log, &Round { result: VerdictResult::Fail, findings: vec![finding], ..round });
-    assert_eq!(story.audit().conclusion, Conclusion::NotFullyChecked);
+    // The payload key's PEM; and, as the policy accepts two hashes, which of them the agent named.
+    for event in ["invalid_pcr_16", "quote_validation"] {
+        let mut story = story();
+        let finding = Finding { event: event.to_owned(), ..wrong_register() };
+        let round = story.machine.challenge(&mut story.log);
+        story.machine.record(&mut story.log, &Round { result: VerdictResult::Fail, findings: vec![finding], ..round });
+        assert_eq!(story.audit().conclusion, Conclusion::NotFullyChecked);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod altered;
 mod commands;
+mod exported;
 mod extracted;
 mod false_logs;
 mod log;

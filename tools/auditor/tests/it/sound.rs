@@ -189,3 +189,15 @@ fn a_key_that_is_authorised_again_can_be_delivered_again() {
     let report = story.audit();
     assert_eq!(report.conclusion, Conclusion::Verified, "{:#?}", report.checks);
 }
+
+#[test]
+fn a_delivery_that_becomes_known_after_the_next_verdict_is_true() {
+    let mut story = Story::begun(KeyKind::P256);
+    let Story { log, machine, .. } = &mut story;
+    let verdict = machine.pass(log);
+    machine.release(log, ReleasePhase::Authorised, verdict);
+    machine.pass(log);
+    machine.release(log, ReleasePhase::Delivered, verdict);
+    let report = story.audit();
+    assert_eq!(report.conclusion, Conclusion::Verified, "{:#?}", report.checks);
+}
