@@ -212,6 +212,7 @@ async fn revocation(node: Arc<Node>, request: Request) -> Result<Response, Respo
 }
 
 /// Reads a JSON body. What is wrong with it is not repeated: it may hold half a secret.
+#[expect(clippy::result_large_err, reason = "the refusal is the answer, sent at once")]
 fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Response> {
     serde_json::from_slice(&request.body)
         .map_err(|_| failure(StatusCode::BAD_REQUEST, "the body is not the JSON this call takes"))
