@@ -31,7 +31,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::oneshot;
 
 pub use self::opening::OpenError;
-pub(crate) use self::opening::{INDEX_FOLDER, folders};
+pub(crate) use self::opening::{INDEX_FOLDER, Folders, folders, inspect};
 use self::sequencing::{Reply, Submission};
 use crate::blobs::Blobs;
 use crate::checkpoints::Checkpoints;
@@ -158,7 +158,7 @@ impl Ledger {
     }
 
     fn start(config: &LogConfig) -> Result<Self, OpenError> {
-        let opened = opening::open(config)?;
+        let opened = opening::open(config, |_| Ok(()))?;
         let shared = Arc::new(Shared {
             blobs: opened.blobs,
             checkpoints: opened.checkpoints,

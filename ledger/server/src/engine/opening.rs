@@ -11,6 +11,7 @@ use ledger_protocol::{Answers, CheckpointGuard, Entry, EntryError, LogState, Rul
 use ledger_tlog::checkpoint::MalformedCheckpoint;
 use ledger_tlog::hash::{Hash, leaf_hash};
 use ledger_tlog::tree::TreeHead;
+use messages::ledger::Info;
 use messages::{AgentId, Digest};
 
 use super::{AppendFailed, LogConfig};
@@ -225,11 +226,46 @@ pub(crate) fn folders(path: &Path, make: bool) -> Result<Folders, OpenError> {
     })
 }
 
+/// A log that is open for a look: nothing is appended or signed.
+pub(crate) struct Inspected(Opened);
+
+/// Opens a log as a start would, after `prepare` has had its way with the data directory.
+pub(crate) fn inspect(
+    config: &LogConfig,
+    prepare: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<Inspected, OpenError> {
+    open(config, prepare).map(Inspected)
+}
+
+impl Inspected {
+    /// What the log says of itself.
+    pub(crate) fn info(&self) -> Info {
+        let opened = &self.0;
+        Info {
+            origin: opened.identity.origin().to_owned(),
+            vkey: opened.identity.vkey(),
+            durable_size: opened.state.totals().size,
+            checkpoint_size: opened.guard.last().tree_size,
+            next_slot: opened.state.totals().next_slot,
+            minimum_index: 0,
+        }
+    }
+
+    /// Digest over all records of the index, which is written to the disk first.
+    pub(crate) fn index_digest(&self) -> Result<Digest, OpenError> {
+        self.0.index.flush().and_then(|()| self.0.index.digest()).map_err(OpenError::Index)
+    }
+}
+
 /// The steps, in order: one process alone; the key; what was signed last; the indexes; then all
 /// entries, from which hashes and indexes are made whole; and at last what was published.
-pub(super) fn open(config: &LogConfig) -> Result<Opened, OpenError> {
+pub(super) fn open(
+    config: &LogConfig,
+    prepare: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<Opened, OpenError> {
     let Folders { blobs, checkpoints, levels, lock, root, segments } = folders(&config.path, true)?;
     let ownership = Ownership::take(&config.path).map_err(OpenError::Ownership)?;
+    prepare(&config.path)?;
     let identity = identity(config, &root, &segments, &lock)?;
     let (blobs, checkpoints, lock) = (Blobs::new(blobs), Checkpoints::new(checkpoints), Lock::new(lock));
     remove_temporary(&root, &segments, &blobs, &checkpoints, &lock)?;
