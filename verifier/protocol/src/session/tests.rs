@@ -234,7 +234,7 @@ fn a_revocation_that_could_not_be_recorded_goes_before_the_next_challenge() {
     let (_, effects) = bench.round(Outcome::Fail, KEY_A);
     let raise = effects.get(1).unwrap().clone();
     bench.give(Input::LedgerUnavailable("gone".into()));
-    assert_eq!(bench.give(Input::Due), [raise.clone()]);
+    assert_eq!(bench.give(Input::Due), std::slice::from_ref(&raise));
     let (session, _) = Session::resume(bench.session.record().clone(), SETTINGS, bench.now);
     let mut restarted = Bench { session, now: bench.now };
     assert_eq!(restarted.give(Input::Due), [raise], "and survives a restart");
