@@ -181,7 +181,7 @@ fn refused(error: &CommandError) -> Response {
             EnrolmentError::Random(_) | EnrolmentError::Seal(_) => 500,
         },
         CommandError::LedgerRefused(_) => 409,
-        CommandError::LedgerUnavailable(_) => 503,
+        CommandError::LedgerUnavailable(_) | CommandError::Restless => 503,
         CommandError::Store(_) => 500,
         CommandError::Terms(_) => 400,
     };

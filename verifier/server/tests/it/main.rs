@@ -4,6 +4,7 @@
 mod attester;
 mod chain;
 mod evidence;
+mod history;
 mod notices;
 mod operators;
 mod outage;

@@ -86,6 +86,23 @@ async fn a_webhook_that_refuses_is_told_until_it_takes_it_also_after_a_restart()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_never_takes_it_is_given_up_on_record() {
+    let webhook = Webhook::start(StatusCode::INTERNAL_SERVER_ERROR).await;
+    let mut stand = Stand::without_verifier(Some(webhook.url.clone())).await;
+    stand.give_up_after = std::time::Duration::from_millis(300);
+    stand.start_verifier().await;
+    let attester = stand.attester("node-1").await;
+    stand.until_passed(&attester.id).await;
+    attester.measure(15);
+    let entries = stand.until_logged(&attester.id, "given-up").await;
+    assert_eq!(chain::count(&entries, "told"), 0);
+    let count = webhook.count();
+    let asked = attester.asked();
+    until("rounds go on", || attester.asked() > asked + 3).await;
+    assert_eq!(webhook.count(), count, "and left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_agents_are_told_with_the_tenants_signature() {
     let stand = Stand::start().await;
     let key = fixtures_softtpm::shared(fixtures_softtpm::KeyKind::RSA_2048, 50);

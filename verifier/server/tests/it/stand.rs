@@ -34,6 +34,7 @@ use crate::attester::Attester;
 pub(crate) struct Stand {
     authority: Authority,
     folder: tempfile::TempDir,
+    pub(crate) give_up_after: Duration,
     ledger: Option<(ShutdownHandle, ledger_server::Running)>,
     ledger_address: SocketAddr,
     operator: Client,
@@ -77,6 +78,7 @@ impl Stand {
         Self {
             authority,
             folder,
+            give_up_after: Notify::default().give_up_after,
             ledger: Some((handle, running)),
             ledger_address,
             operator,
@@ -130,7 +132,12 @@ impl Stand {
             data_dir: self.folder.path().join("verifier"),
             ledger: ledger_client(&self.authority, self.ledger_address),
             listen: self.verifier_address,
-            notify: Notify { retry_base: Duration::from_millis(50), webhook, ..Notify::default() },
+            notify: Notify {
+                give_up_after: self.give_up_after,
+                retry_base: Duration::from_millis(50),
+                webhook,
+                ..Notify::default()
+            },
             polling: POLLING,
             server_tls: ServerTls::new(&identity, &clients).unwrap(),
             verifier_id: "default".into(),
@@ -169,8 +176,18 @@ impl Stand {
         self.ask(Method::POST, &format!("/v2.6/agents/{id}"), Some(body)).await
     }
 
-    /// Enrols an attester in the ledger, as the registrar does.
+    /// Enrols an attester in the ledger, as the registrar does: into the next free slot.
     pub(crate) async fn enrol(&self, attester: &Attester) -> Digest {
+        let slot = self.service.info().await.unwrap().next_slot;
+        self.enrol_into(attester, slot).await
+    }
+
+    /// Enrols a retired attester, the first of this ledger, into its own slot.
+    pub(crate) async fn enrol_again(&self, attester: &Attester) -> Digest {
+        self.enrol_into(attester, 0).await
+    }
+
+    async fn enrol_into(&self, attester: &Attester, slot: u64) -> Digest {
         let ek = attester.state.lock().unwrap().tpm.ek.tpm2b_public();
         let binding = Binding {
             version: 1,
@@ -181,13 +198,9 @@ impl Stand {
             chain: vec![],
         };
         let digest = self.service.put_blob(binding.encode()).await.unwrap();
-        let slot = self.service.info().await.unwrap().next_slot;
         let enrol = Enrol { slot, binding: digest, ek_certificate: 1, registrar: "test".into() };
-        self.append(
-            &attester.id,
-            vec![Item { kind: Enrol::KIND.number(), body: ByteBuf::from(enrol.encode()), after: None }],
-        )
-        .await;
+        let item = Item { kind: Enrol::KIND.number(), body: ByteBuf::from(enrol.encode()), after: None };
+        self.append(&attester.id, vec![item]).await;
         digest
     }
 
