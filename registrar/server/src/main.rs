@@ -14,9 +14,7 @@ use registrar_server::{Config, PendingLimits, RateLimits};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use transport::server::{Limits, Shutdown};
-use transport::tls::{
-    ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem,
-};
+use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem};
 
 /// Checks who an attester is and keeps the book of identities.
 ///
