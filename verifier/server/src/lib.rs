@@ -22,7 +22,10 @@ use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, ti
 
 use ledger_client::AppendError;
 use messages::ledger::Group;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
+};
 use transport::{
     client::Client,
     router::RouterError,
@@ -62,6 +65,9 @@ pub enum StartError {
     /// The records cannot be used.
     #[error("the verifier's records cannot be used")]
     Store(#[source] StoreError),
+    /// The thread that opens the records did not finish.
+    #[error("opening the verifier's records did not finish")]
+    Task(#[source] JoinError),
     /// The secret key cannot be used.
     #[error("the verifier's secret key cannot be used")]
     Vault(#[source] VaultError),
@@ -105,7 +111,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
     let folder = |source| StartError::Folder { path: config.data_dir.clone(), source };
     std::fs::create_dir_all(&config.data_dir).map_err(folder)?;
     let vault = vault::Vault::open_or_create(&config.data_dir).map_err(StartError::Vault)?;
-    let store = store::Store::open(&config.data_dir.join("records")).map_err(StartError::Store)?;
+    let records = config.data_dir.join("records");
+    let store = tokio::task::spawn_blocking(move || store::Store::open(&records)).await.map_err(StartError::Task)?;
+    let store = store.map_err(StartError::Store)?;
     let (alive, released) = mpsc::channel(1);
     let webhook = config.notify.webhook.as_ref().map(|webhook| Client::new(webhook.tls.clone()));
     let services = Arc::new(services::Services {

@@ -140,8 +140,7 @@ async fn delete(fleet: Arc<Fleet>, request: Request) -> Response {
     };
     // Keylime's two answers: 202 tells the tenant to look until the agent is gone.
     let code = if fleet.view(&id).is_some_and(|view| view.in_flight) { 202 } else { 200 };
-    let actor = actor(&request);
-    answered(fleet.tell(&id, |reply| Command::Delete { actor, reply }).await, code)
+    answered(fleet.delete(&id, actor(&request)).await, code)
 }
 
 async fn act(fleet: Arc<Fleet>, request: Request, command: fn(String, Reply) -> Command) -> Response {
