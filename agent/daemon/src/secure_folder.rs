@@ -1,8 +1,10 @@
 //! The folder for keys and payloads: in memory, the owner's alone, and always the one that was checked.
 
 use std::ffi::CString;
+use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -51,7 +53,8 @@ impl SecureFolder {
     /// the process may. `danger_on_disk` accepts a disk.
     pub(crate) fn open(path: &Path, bytes: u64, danger_on_disk: bool) -> Result<Self, SecureFolderError> {
         let failed = |operation| move |source| SecureFolderError::Io { operation, path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(failed("make"))?;
+        // What the agent makes itself is closed from the start; what is there already must be.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make"))?;
         let mut folder = Self::open_as_is(path)?;
         if danger_on_disk {
             rustix::fs::fchmod(&folder.descriptor, Mode::RWXU).map_err(|e| failed("close")(e.into()))?;

@@ -31,7 +31,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::oneshot;
 
 pub use self::opening::OpenError;
-pub(crate) use self::opening::{INDEX_FOLDER, Folders, folders, inspect};
+pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
 use self::sequencing::{Reply, Submission};
 use crate::blobs::Blobs;
 use crate::checkpoints::Checkpoints;
@@ -170,10 +170,10 @@ impl Ledger {
             origin: opened.identity.origin().to_owned(),
             progress: Mutex::new(Progress {
                 head: opened.level_writer.tree_head(),
-                published: opened.signed.as_ref().map(|signed| Published {
-                    note: Arc::from(signed.note.as_slice()),
-                    size: signed.head.tree_size,
-                }),
+                published: opened
+                    .signed
+                    .as_ref()
+                    .map(|signed| Published { note: Arc::from(signed.note.as_slice()), size: signed.head.tree_size }),
                 stopping: false,
             }),
             progressed: Condvar::new(),

@@ -116,8 +116,10 @@ fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
         let mut terminated = signal(SignalKind::terminate())?;
         let running = ledger_server::start(config(serve)?, shutdown).await?;
         // A supervisor that asked for port 0 learns here where to connect.
-        let told = writeln!(io::stdout(), "listening on {}\nlog key {}", running.address(), running.vkey());
-        told.and_then(|()| io::stdout().flush())?;
+        let told = format!("listening on {}\nlog key {}\n", running.address(), running.vkey());
+        if let Err(error) = io::stdout().write_all(told.as_bytes()).and_then(|()| io::stdout().flush()) {
+            tracing::warn!(%error, "nobody reads where the ledger listens");
+        }
         tokio::select! {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}

@@ -579,9 +579,7 @@ impl Replay<'_> {
         let previous_index = self.state.last_index(entry.agent.as_ref());
         let known = self.index;
         let signed = |size| known.checkpoint(size).ok().flatten();
-        self.state
-            .apply(entry, Entry::leaf_hash(bytes), signed)
-            .map_err(|source| OpenError::Rule { index, source })?;
+        self.state.apply(entry, Entry::leaf_hash(bytes), signed).map_err(|source| OpenError::Rule { index, source })?;
         if begins_run(previous_index, index, location.segment) {
             update.run(entry.agent.as_ref(), &Run { seq: entry.seq, index, location });
         }

@@ -123,11 +123,7 @@ impl Segments {
     }
 
     /// Shows the entries from `start` on to `visit`, until it breaks or they end.
-    pub(crate) fn read(
-        &self,
-        start: u64,
-        visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
+    pub(crate) fn read(&self, start: u64, visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>) -> Result<(), ReadError> {
         self.read_at(start, None, visit)
     }
 
