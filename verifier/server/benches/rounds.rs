@@ -71,7 +71,7 @@ async fn measure(report: &mut Report) {
     report.add("bare_quote_requests_per_s", "requests/s", bare);
 
     let (_ledger_handle, ledger_address) = start_ledger(&authority, folder.path()).await;
-    let service = ledger_client(&authority, ledger_address);
+    let service = LedgerClient::new(ledger_config(&authority, ledger_address));
     let (_verifier_handle, url) = start_verifier(&authority, folder.path(), ledger_address).await;
     let operator = Client::new(client_tls(&authority, Role::Admin));
     for attester in &attesters {
@@ -209,7 +209,7 @@ async fn start_verifier(
         agent_tls: client_tls(authority, Role::Service),
         danger_agents_without_tls: false,
         data_dir: folder.join("verifier"),
-        ledger: ledger_client(authority, ledger),
+        ledger: ledger_config(authority, ledger),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         notify: Notify::default(),
         polling: Polling::default(),
@@ -227,8 +227,8 @@ fn client_tls(authority: &Authority, role: Role) -> ClientTls {
     ClientTls::new(&ClientTlsConfig { authorities, host_names: HostNames::Checked, identity }).unwrap()
 }
 
-fn ledger_client(authority: &Authority, address: SocketAddr) -> LedgerClient {
-    LedgerClient::new(LedgerClientConfig::new(format!("https://{address}"), client_tls(authority, Role::Service)))
+fn ledger_config(authority: &Authority, address: SocketAddr) -> LedgerClientConfig {
+    LedgerClientConfig::new(format!("https://{address}"), client_tls(authority, Role::Service))
 }
 
 async fn enrol(ledger: &LedgerClient, attester: &Attester) {

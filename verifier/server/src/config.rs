@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use ledger_client::LedgerClient;
+use ledger_client::LedgerClientConfig;
 use transport::tls::{ClientTls, ServerTls};
 
 /// One verifier.
@@ -15,8 +15,8 @@ pub struct Config {
     pub danger_agents_without_tls: bool,
     /// Where the verifier keeps its records and its secret key; made if it is not there.
     pub data_dir: PathBuf,
-    /// The ledger, spoken to with a certificate of the service role.
-    pub ledger: LedgerClient,
+    /// The ledger. Its client certificate needs the service role.
+    pub ledger: LedgerClientConfig,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Whom failures are made known to.

@@ -20,7 +20,7 @@ mod vault;
 
 use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use ledger_client::AppendError;
+use ledger_client::{AppendError, LedgerClient};
 use messages::ledger::Group;
 use tokio::{
     sync::mpsc,
@@ -120,7 +120,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
         alive,
         clock: clock::Clock::new(),
         danger_agents_without_tls: config.danger_agents_without_tls,
-        ledger: config.ledger,
+        ledger: LedgerClient::new(config.ledger),
         notify: config.notify,
         outbox: outbox::Outbox::new(webhook),
         polling: config.polling,

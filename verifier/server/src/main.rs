@@ -3,7 +3,7 @@
 use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use ledger_client::{LedgerClient, LedgerClientConfig};
+use ledger_client::LedgerClientConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use transport::{
@@ -107,9 +107,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let config = config(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let config = config(arguments)?;
         let (handle, shutdown) = Shutdown::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -149,7 +149,7 @@ fn config(arguments: Arguments) -> Result<Config, Box<dyn Error>> {
         agent_tls: client(Vec::new(), HostNames::Checked)?,
         danger_agents_without_tls: arguments.danger_agents_without_tls,
         data_dir: arguments.data,
-        ledger: LedgerClient::new(LedgerClientConfig::new(arguments.ledger, ledger_tls)),
+        ledger: LedgerClientConfig::new(arguments.ledger, ledger_tls),
         listen: arguments.listen,
         notify: Notify { agents: !arguments.no_agent_notices, webhook, ..Notify::default() },
         polling: Polling {

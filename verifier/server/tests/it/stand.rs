@@ -73,7 +73,7 @@ impl Stand {
         let authority = Authority::open_or_create(&folder.path().join("tls"), "Test CA", KeyAlgorithm::EcP256).unwrap();
         let (handle, running) = start_ledger(&authority, folder.path(), ANY_PORT).await;
         let ledger_address = running.address();
-        let service = ledger_client(&authority, ledger_address);
+        let service = LedgerClient::new(ledger_config(&authority, ledger_address));
         let operator = Client::new(client_tls(&authority, Some(Role::Admin)));
         Self {
             authority,
@@ -130,7 +130,7 @@ impl Stand {
             agent_tls: client_tls(&self.authority, Some(Role::Service)),
             danger_agents_without_tls: false,
             data_dir: self.folder.path().join("verifier"),
-            ledger: ledger_client(&self.authority, self.ledger_address),
+            ledger: ledger_config(&self.authority, self.ledger_address),
             listen: self.verifier_address,
             notify: Notify {
                 give_up_after: self.give_up_after,
@@ -299,11 +299,11 @@ async fn start_ledger(
     (handle, ledger_server::start(config, shutdown).await.unwrap())
 }
 
-fn ledger_client(authority: &Authority, address: SocketAddr) -> LedgerClient {
+fn ledger_config(authority: &Authority, address: SocketAddr) -> LedgerClientConfig {
     let mut config = LedgerClientConfig::new(format!("https://{address}"), client_tls(authority, Some(Role::Service)));
     config.give_up_after = Duration::from_millis(500);
     config.request_timeout = Duration::from_secs(2);
-    LedgerClient::new(config)
+    config
 }
 
 pub(crate) fn client_tls(authority: &Authority, role: Option<Role>) -> ClientTls {
