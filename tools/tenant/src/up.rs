@@ -16,10 +16,7 @@ use registrar_protocol::EkCertificatePolicy;
 use registrar_server::{PendingLimits, RateLimits};
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
-use transport::{
-    client::Client,
-    server::{Limits, Shutdown, ShutdownHandle},
-};
+use transport::server::{Limits, Shutdown, ShutdownHandle};
 use verifier_server::{Notify, Polling, Webhook};
 
 use crate::{
