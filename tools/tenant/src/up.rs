@@ -22,6 +22,7 @@ use verifier_server::{Notify, Polling, Webhook};
 use crate::{
     cli::{LogFormat, UpArguments},
     failure::Failure,
+    output::outln,
     site::{Endpoints, Site},
     up::material::Material,
 };
@@ -201,9 +202,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn announce(site: &Site, endpoints: &Endpoints, vkey: &str) {
-    println!("registrar  {} (registration), {}", endpoints.registrar, endpoints.registrar_tls);
-    println!("verifier   {}", endpoints.verifier);
-    println!("ledger     {}", endpoints.ledger);
-    println!("log key    {vkey}");
-    println!("           also in {}; give it to your auditors", site.log_vkey().display());
+    outln!("registrar  {} (registration), {}", endpoints.registrar, endpoints.registrar_tls);
+    outln!("verifier   {}", endpoints.verifier);
+    outln!("ledger     {}", endpoints.ledger);
+    outln!("log key    {vkey}");
+    outln!("           also in {}; give it to your auditors", site.log_vkey().display());
 }
