@@ -15,7 +15,7 @@ use transport::server::Shutdown;
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {
-    /// TOML file with a section [agent]; its members have the flags' names, with underscores
+    /// TOML file whose table "agent" has the settings; its members have the flags' names, with underscores
     #[arg(long, env = "KEYLIME_AGENT_CONFIG")]
     config: Option<PathBuf>,
     /// How to write the log to stderr: text or json
