@@ -39,7 +39,7 @@ pub(crate) fn router(node: Node) -> Result<(Router, Arc<Node>), RouterError> {
             })
         };
     let unknown = |method| {
-        Route::new(method, "/*path", CALLERS, 0, |_| async {
+        Route::new(method, "/*path", CALLERS, NOTICE_BYTES_MAX, |_| async {
             failure(StatusCode::BAD_REQUEST, "Not Implemented").answer()
         })
     };

@@ -3,8 +3,11 @@
 use agent_daemon::Config;
 use agent_protocol::identifier::IdOption;
 use serde_json::Value;
+use transport::ca::{KeyAlgorithm, Leaf};
+use transport::server::Shutdown;
+use transport::tls::{ClientAuth, ServerTls};
 
-use crate::rig::{Agent, Rig};
+use crate::rig::{Agent, Registrar, Rig};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_and_forgetful_registrar_is_asked_until_it_activates() {
@@ -45,5 +48,26 @@ async fn a_generated_id_is_kept_and_one_from_the_ek_is_its_hash() {
     agent.stop().await;
     let agent = rig.start(Config { agent_id: IdOption::HashEk, ..rig.config() }).await;
     assert_eq!(id(&agent).await.len(), 64);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_only_a_registrar_of_the_trusted_authority_is_told_anything() {
+    let mut rig = Rig::new().await;
+    let identity = rig.authority.issue(&Leaf::server("registrar", &[], &[]), KeyAlgorithm::EcP256).unwrap();
+    let tls = ServerTls::new(&identity, &ClientAuth::None).unwrap();
+    rig.registrar = Registrar::start(&rig.tpm.ca_certificates(), Some(tls)).await;
+
+    let (handle, told) = Shutdown::new();
+    let mut distrustful = agent_daemon::start(rig.config(), told).await.unwrap();
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(500), distrustful.registered()).await;
+    assert!(waited.is_err(), "no authority is trusted");
+    assert_eq!(rig.registrar.activations(), 0);
+    handle.start();
+    distrustful.wait().await.unwrap();
+
+    let trusted = rig.config().trusted_client_authorities;
+    let agent = rig.start(Config { registrar_authorities: trusted, ..rig.config() }).await;
+    assert_eq!(rig.registrar.activations(), 1);
     agent.stop().await;
 }

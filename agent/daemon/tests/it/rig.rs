@@ -27,7 +27,7 @@ use transport::ca::{Authority, KeyAlgorithm, Leaf};
 use transport::client::{Client, ClientError, Outgoing};
 use transport::router::{Access, Request, Response, Role, Route, Router};
 use transport::server::{Limits, Server, Shutdown, ShutdownHandle};
-use transport::tls::{CertificatePin, ClientTls, ClientTlsConfig, HostNames, Identity};
+use transport::tls::{CertificatePin, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls};
 
 pub(crate) struct Rig {
     pub(crate) authority: Authority,
@@ -50,7 +50,7 @@ impl Rig {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tpm = Swtpm::start(&folder.path().join("swtpm")).unwrap_or_else(|error| panic!("{error}"));
-        let registrar = Registrar::start(&tpm.ca_certificates()).await;
+        let registrar = Registrar::start(&tpm.ca_certificates(), None).await;
         let authority = Authority::open_or_create(&folder.path().join("tls"), "site", KeyAlgorithm::EcP256).unwrap();
         Self { authority, folder, registrar, memory: tempfile::tempdir_in("/dev/shm").unwrap(), tpm }
     }
@@ -59,7 +59,7 @@ impl Rig {
         let mut config = Config::new(self.folder.path().join("agent"), self.tpm.tcti());
         config.agent_id = IdOption::parse("node-1").unwrap();
         config.listen = (Ipv4Addr::LOCALHOST, 0).into();
-        config.registrar_url = self.registrar.url();
+        config.registrar_url = self.registrar.url.clone();
         config.registration_pause_ms = (10, 100);
         config.secure_folder = self.memory.path().to_owned();
         config.trusted_client_authorities = vec![self.folder.path().join("tls/cacert.crt")];
@@ -164,9 +164,9 @@ impl Agent {
 
 /// A registrar as the protocol has it: checks the EK certificate, makes credentials, compares tags.
 pub(crate) struct Registrar {
-    address: SocketAddr,
     book: Arc<Mutex<Book>>,
     _shutdown: ShutdownHandle,
+    pub(crate) url: String,
 }
 
 #[derive(Default)]
@@ -185,7 +185,8 @@ pub(crate) struct Book {
 }
 
 impl Registrar {
-    async fn start(roots: &[PathBuf]) -> Self {
+    pub(crate) async fn start(roots: &[PathBuf], tls: Option<ServerTls>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let mut trust = TrustStore::new();
         for path in roots {
             trust.add(&path.display().to_string(), &std::fs::read(path).unwrap()).unwrap();
@@ -206,15 +207,11 @@ impl Registrar {
             }),
         ])
         .unwrap();
-        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), None, router, Limits::default()).await.unwrap();
+        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, router, Limits::default()).await.unwrap();
         let (shutdown, told) = Shutdown::new();
         let address = server.local_addr();
         tokio::spawn(server.run(told));
-        Self { address, book, _shutdown: shutdown }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        Self { url: format!("{scheme}://{address}"), book, _shutdown: shutdown }
     }
 
     pub(crate) fn set(&self, change: impl FnOnce(&mut Book)) {
