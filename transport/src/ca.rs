@@ -100,9 +100,7 @@ impl Leaf {
         Self {
             addresses: with_loopback(addresses),
             common_name: common_name.into(),
-            dns_names: std::iter::once("localhost".to_owned())
-                .chain(names.iter().cloned())
-                .collect(),
+            dns_names: std::iter::once("localhost".to_owned()).chain(names.iter().cloned()).collect(),
             usage: Usage::Server,
         }
     }
@@ -125,24 +123,16 @@ impl Authority {
     /// # Errors
     /// [`CaError`]. An authority whose certificate does not fit its key is an error and is left
     /// alone: a new one would shut out everyone who trusts the old.
-    pub fn open_or_create(
-        folder: &Path,
-        common_name: &str,
-        algorithm: KeyAlgorithm,
-    ) -> Result<Self, CaError> {
+    pub fn open_or_create(folder: &Path, common_name: &str, algorithm: KeyAlgorithm) -> Result<Self, CaError> {
         make_folder(folder)?;
         let (key_path, certificate_path) = (folder.join(CA_KEY), folder.join(CA_CERTIFICATE));
         if certificate_path.exists() {
-            return Identity::load(&certificate_path, &key_path)
-                .map(Self)
-                .map_err(within(folder));
+            return Identity::load(&certificate_path, &key_path).map(Self).map_err(within(folder));
         }
         let key = open_or_create_key(folder, "ca", algorithm)?;
         let certificate = certificate::authority(&key, common_name).map_err(naming(common_name))?;
         store_certificate(&certificate_path, &certificate)?;
-        Identity::new(certificate, Vec::new(), key)
-            .map(Self)
-            .map_err(within(folder))
+        Identity::new(certificate, Vec::new(), key).map(Self).map_err(within(folder))
     }
 
     /// The authority's own certificate, which everyone who trusts it needs.
@@ -178,9 +168,7 @@ impl Authority {
         let key = open_or_create_key(folder, name, algorithm)?;
         let path = folder.join(format!("{name}-cert.crt"));
         if let Some(certificate) = read_certificate(&path)
-            && self
-                .still_good(&certificate, leaf)
-                .map_err(naming(&leaf.common_name))?
+            && self.still_good(&certificate, leaf).map_err(naming(&leaf.common_name))?
             && let Ok(identity) = Identity::new(certificate, Vec::new(), key.clone())
         {
             return Ok(identity);
@@ -191,16 +179,13 @@ impl Authority {
     }
 
     fn certify(&self, leaf: &Leaf, key: PKey<Private>, folder: &Path) -> Result<Identity, CaError> {
-        let certificate =
-            certificate::leaf(&self.0, &key, leaf).map_err(naming(&leaf.common_name))?;
+        let certificate = certificate::leaf(&self.0, &key, leaf).map_err(naming(&leaf.common_name))?;
         Identity::new(certificate, Vec::new(), key).map_err(within(folder))
     }
 
     fn still_good(&self, certificate: &X509Ref, leaf: &Leaf) -> Result<bool, ErrorStack> {
         let authority = self.certificate().public_key()?;
-        Ok(certificate.verify(&authority)?
-            && outlasts_renewal(certificate)?
-            && certificate::names(certificate, leaf))
+        Ok(certificate.verify(&authority)? && outlasts_renewal(certificate)? && certificate::names(certificate, leaf))
     }
 }
 
@@ -212,11 +197,7 @@ impl Authority {
 ///
 /// # Errors
 /// [`CaError`], as for a key file others can read or an `agent_id` of more than 64 bytes.
-pub fn open_or_self_sign(
-    folder: &Path,
-    agent_id: &str,
-    addresses: &[IpAddr],
-) -> Result<Identity, CaError> {
+pub fn open_or_self_sign(folder: &Path, agent_id: &str, addresses: &[IpAddr]) -> Result<Identity, CaError> {
     make_folder(folder)?;
     let key = open_or_create_key(folder, "server", KeyAlgorithm::EcP256)?;
     let leaf = agent_leaf(agent_id, addresses);
@@ -249,10 +230,7 @@ fn agent_leaf(agent_id: &str, addresses: &[IpAddr]) -> Leaf {
 }
 
 fn with_loopback(addresses: &[IpAddr]) -> Vec<IpAddr> {
-    let mut all = vec![
-        IpAddr::from(Ipv4Addr::LOCALHOST),
-        IpAddr::from(Ipv6Addr::LOCALHOST),
-    ];
+    let mut all = vec![IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
     for address in addresses {
         // 0.0.0.0 and :: are where a server listens, not where anyone finds it.
         if !address.is_unspecified() && !all.contains(address) {
@@ -268,17 +246,10 @@ fn outlasts_renewal(certificate: &X509Ref) -> Result<bool, ErrorStack> {
 
 fn make_folder(path: &Path) -> Result<(), CaError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| CaError::Folder {
-        path: path.to_owned(),
-        source,
-    })
+    made.map_err(|source| CaError::Folder { path: path.to_owned(), source })
 }
 
-fn open_or_create_key(
-    folder: &Path,
-    name: &str,
-    algorithm: KeyAlgorithm,
-) -> Result<PKey<Private>, CaError> {
+fn open_or_create_key(folder: &Path, name: &str, algorithm: KeyAlgorithm) -> Result<PKey<Private>, CaError> {
     let path = folder.join(format!("{name}-private.pem"));
     match load_key(&path) {
         Ok(key) => return Ok(key),
@@ -310,18 +281,13 @@ fn read_certificate(path: &Path) -> Option<X509> {
 }
 
 fn store_certificate(path: &Path, certificate: &X509Ref) -> Result<(), CaError> {
-    let pem = certificate
-        .to_pem()
-        .map_err(naming(&path.to_string_lossy()))?;
+    let pem = certificate.to_pem().map_err(naming(&path.to_string_lossy()))?;
     secret_file::write_public(path, &pem).map_err(CaError::Write)
 }
 
 fn naming(common_name: &str) -> impl FnOnce(ErrorStack) -> CaError {
     let common_name = common_name.to_owned();
-    |source| CaError::Openssl {
-        common_name,
-        source,
-    }
+    |source| CaError::Openssl { common_name, source }
 }
 
 fn within(folder: &Path) -> impl FnOnce(IdentityError) -> CaError {

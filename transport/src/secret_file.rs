@@ -66,32 +66,22 @@ pub struct WriteError {
 /// # Errors
 /// [`ReadError`], naming the file and, when its mode is at fault, the command that mends it.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    let failed = |source| ReadError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ReadError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(ReadError::NotAFile {
-            path: path.to_owned(),
-        });
+        return Err(ReadError::NotAFile { path: path.to_owned() });
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(ReadError::Exposed {
-            mode,
-            path: path.to_owned(),
-        });
+        return Err(ReadError::Exposed { mode, path: path.to_owned() });
     }
     // Room for the largest one from the start: a buffer that grows leaves copies behind.
     let mut secret = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
     let limit = SECRET_BYTES_MAX as u64 + 1;
     file.take(limit).read_to_end(&mut secret).map_err(failed)?;
     if secret.len() > SECRET_BYTES_MAX {
-        return Err(ReadError::TooLong {
-            path: path.to_owned(),
-        });
+        return Err(ReadError::TooLong { path: path.to_owned() });
     }
     Ok(secret)
 }
@@ -101,18 +91,12 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadError> {
 /// # Errors
 /// [`WriteError`] with the step's cause; a half-written file never takes the name.
 pub fn write(path: &Path, secret: &[u8]) -> Result<(), WriteError> {
-    replace(path, secret, 0o600).map_err(|source| WriteError {
-        path: path.to_owned(),
-        source,
-    })
+    replace(path, secret, 0o600).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-/// Writes a file anyone may read (mode 0644, less the umask), as durably as [`write`] does.
+/// Writes a file anyone may read (mode 0644, less the umask), as durably as [`write()`] does.
 pub(crate) fn write_public(path: &Path, content: &[u8]) -> Result<(), WriteError> {
-    replace(path, content, 0o644).map_err(|source| WriteError {
-        path: path.to_owned(),
-        source,
-    })
+    replace(path, content, 0o644).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
 fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -137,11 +121,7 @@ fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }

@@ -34,8 +34,7 @@ pub fn split_entry(bundle: &[u8]) -> Result<(&[u8], &[u8]), MalformedBundle> {
     let Some((length, rest)) = bundle.split_first_chunk::<LENGTH_BYTES>() else {
         return Err(truncated);
     };
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
-        .ok_or(truncated)
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(truncated)
 }
 
 /// The entries of a bundle of `width` entries.
@@ -50,11 +49,7 @@ pub fn parse_entries(bundle: &[u8], width: u16) -> Result<Vec<&[u8]>, MalformedB
         entries.push(entry);
         rest = after;
     }
-    if rest.is_empty() {
-        Ok(entries)
-    } else {
-        Err(MalformedBundle::Trailing { left: rest.len() })
-    }
+    if rest.is_empty() { Ok(entries) } else { Err(MalformedBundle::Trailing { left: rest.len() }) }
 }
 
 /// The entry does not fit two bytes of length.

@@ -13,8 +13,9 @@ use std::fmt;
 
 use crate::decimal;
 use crate::hash::{EMPTY_ROOT, Hash, MalformedHash};
-use crate::key::{KeyId, KeyName, NoteSigner, NoteVerifier, PosixSeconds, SigningFailed};
+use crate::key::{KeyId, KeyName, NoteVerifier, PosixSeconds};
 use crate::note::{MalformedNote, Note, NoteRejected, VerifiedNote};
+use crate::signer::{NoteSigner, SigningFailed};
 use crate::tree::TreeHead;
 
 /// The statement of a checkpoint; [`AuthenticCheckpoint`] is one that its log signed.
@@ -54,11 +55,7 @@ impl Checkpoint {
         if origin.is_empty() || origin.contains(char::is_control) {
             return Err(MalformedCheckpoint::Origin);
         }
-        Ok(Self {
-            origin: origin.to_owned(),
-            tree_head,
-            extensions: Vec::new(),
-        })
+        Ok(Self { origin: origin.to_owned(), tree_head, extensions: Vec::new() })
     }
 
     /// Reads the text of a note.
@@ -66,21 +63,13 @@ impl Checkpoint {
     /// # Errors
     /// [`MalformedCheckpoint`], naming the line.
     pub fn parse(text: &str) -> Result<Self, MalformedCheckpoint> {
-        let text = text
-            .strip_suffix('\n')
-            .ok_or(MalformedCheckpoint::TextEnd)?;
+        let text = text.strip_suffix('\n').ok_or(MalformedCheckpoint::TextEnd)?;
         let mut lines = text.split('\n');
-        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
-        else {
-            return Err(MalformedCheckpoint::Lines {
-                found: text.split('\n').count(),
-            });
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
+            return Err(MalformedCheckpoint::Lines { found: text.split('\n').count() });
         };
-        let tree_size = decimal::parse(size).ok_or_else(|| MalformedCheckpoint::TreeSize {
-            found: size.to_owned(),
-        })?;
-        let root =
-            Hash::from_base64(root).map_err(|source| MalformedCheckpoint::Root { source })?;
+        let tree_size = decimal::parse(size).ok_or_else(|| MalformedCheckpoint::TreeSize { found: size.to_owned() })?;
+        let root = Hash::from_base64(root).map_err(|source| MalformedCheckpoint::Root { source })?;
         // The empty tree has one root only; another one could be shown to grow into anything.
         if tree_size == 0 && root != EMPTY_ROOT {
             return Err(MalformedCheckpoint::EmptyTreeRoot { found: root });
@@ -111,24 +100,15 @@ impl Checkpoint {
         log: &NoteVerifier,
         witnesses: &[NoteVerifier],
     ) -> Result<AuthenticCheckpoint, CheckpointRejected> {
-        let note =
-            Note::parse(note).map_err(|source| CheckpointRejected::MalformedNote { source })?;
+        let note = Note::parse(note).map_err(|source| CheckpointRejected::MalformedNote { source })?;
         let known: Vec<NoteVerifier> = std::iter::once(log).chain(witnesses).cloned().collect();
-        let note = note
-            .verify(&known)
-            .map_err(|source| CheckpointRejected::Signature { source })?;
+        let note = note.verify(&known).map_err(|source| CheckpointRejected::Signature { source })?;
         if !note.is_signed_by(log) {
-            return Err(CheckpointRejected::NotSignedByLog {
-                log: log.name().clone(),
-            });
+            return Err(CheckpointRejected::NotSignedByLog { log: log.name().clone() });
         }
-        let checkpoint = Self::parse(note.note().text())
-            .map_err(|source| CheckpointRejected::Malformed { source })?;
+        let checkpoint = Self::parse(note.note().text()).map_err(|source| CheckpointRejected::Malformed { source })?;
         if checkpoint.origin != origin {
-            return Err(CheckpointRejected::Origin {
-                expected: origin.to_owned(),
-                found: checkpoint.origin,
-            });
+            return Err(CheckpointRejected::Origin { expected: origin.to_owned(), found: checkpoint.origin });
         }
         Ok(AuthenticCheckpoint { checkpoint, note })
     }
@@ -159,10 +139,8 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointNotSigned`].
     pub fn sign(&self, signer: &NoteSigner) -> Result<Note, CheckpointNotSigned> {
-        let mut note =
-            Note::new(self.to_string()).map_err(|source| CheckpointNotSigned::Text { source })?;
-        note.sign(signer)
-            .map_err(|source| CheckpointNotSigned::Signature { source })?;
+        let mut note = Note::new(self.to_string()).map_err(|source| CheckpointNotSigned::Text { source })?;
+        note.sign(signer).map_err(|source| CheckpointNotSigned::Signature { source })?;
         Ok(note)
     }
 }
@@ -171,16 +149,8 @@ impl Checkpoint {
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = &self.tree_head;
-        writeln!(
-            f,
-            "{}\n{}\n{}",
-            self.origin,
-            head.tree_size,
-            head.root.to_base64()
-        )?;
-        self.extensions
-            .iter()
-            .try_for_each(|line| writeln!(f, "{line}"))
+        writeln!(f, "{}\n{}\n{}", self.origin, head.tree_size, head.root.to_base64())?;
+        self.extensions.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
 
@@ -213,9 +183,7 @@ impl AuthenticCheckpoint {
     pub fn cosignatures(&self) -> impl Iterator<Item = Cosignature<'_>> {
         self.note.signatures().iter().filter_map(|signature| {
             let (name, key_id) = (&signature.name, signature.key_id);
-            signature
-                .time
-                .map(|time| Cosignature { name, key_id, time })
+            signature.time.map(|time| Cosignature { name, key_id, time })
         })
     }
 }

@@ -22,10 +22,7 @@ impl Frontier {
     /// The frontier of a log without entries.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            tree_size: 0,
-            peaks: [EMPTY_ROOT; PEAKS],
-        }
+        Self { tree_size: 0, peaks: [EMPTY_ROOT; PEAKS] }
     }
 
     /// Takes up a tree of `tree_size` leaves from its stored hashes; see
@@ -37,10 +34,7 @@ impl Frontier {
         tree_size: u64,
         mut read: impl FnMut(u8, u64, &mut [Hash]) -> Result<(), E>,
     ) -> Result<Self, TreeError<E>> {
-        let mut frontier = Self {
-            tree_size,
-            ..Self::new()
-        };
+        let mut frontier = Self { tree_size, ..Self::new() };
         for (height, index) in complete_pieces(Subtree::prefix(tree_size)) {
             let hash = complete_hash(height, index, &mut read)?;
             frontier.set_peak(usize::from(height), hash);
@@ -77,13 +71,8 @@ impl Frontier {
         let root = (0..PEAKS)
             .zip(&self.peaks)
             .filter(|(height, _)| self.tree_size >> height & 1 == 1)
-            .fold(None, |right: Option<Hash>, (_, peak)| {
-                Some(right.map_or(*peak, |right| node_hash(peak, &right)))
-            });
-        TreeHead {
-            tree_size: self.tree_size,
-            root: root.unwrap_or(EMPTY_ROOT),
-        }
+            .fold(None, |right: Option<Hash>, (_, peak)| Some(right.map_or(*peak, |right| node_hash(peak, &right))));
+        TreeHead { tree_size: self.tree_size, root: root.unwrap_or(EMPTY_ROOT) }
     }
 
     fn set_peak(&mut self, height: usize, hash: Hash) {
@@ -102,9 +91,6 @@ impl Default for Frontier {
 impl std::fmt::Debug for Frontier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let head = self.tree_head();
-        f.debug_struct("Frontier")
-            .field("tree_size", &head.tree_size)
-            .field("root", &head.root)
-            .finish()
+        f.debug_struct("Frontier").field("tree_size", &head.tree_size).field("root", &head.root).finish()
     }
 }

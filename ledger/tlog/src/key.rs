@@ -1,4 +1,4 @@
-//! Keys of signed notes: who may sign and cosign, and how each kind signs.
+//! Public keys of signed notes: who may sign and cosign, and what each kind signs.
 //!
 //! Source: C2SP signed-note §Signatures and §Verifier keys, tlog-cosignature.
 
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Private, Public};
+use openssl::pkey::{Id, PKey, Public};
 use openssl::sign;
 
 use crate::hash::Hash;
@@ -41,9 +41,7 @@ impl KeyName {
     pub fn new(name: &str) -> Result<Self, MalformedKey> {
         let forbidden = |c: char| c.is_whitespace() || c.is_control() || c == '+';
         if name.is_empty() || name.contains(forbidden) {
-            return Err(MalformedKey::Name {
-                found: name.to_owned(),
-            });
+            return Err(MalformedKey::Name { found: name.to_owned() });
         }
         Ok(Self(name.to_owned()))
     }
@@ -147,12 +145,7 @@ impl NoteVerifier {
     /// [`MalformedKey::Public`] if openssl refuses the bytes.
     pub fn ed25519(name: KeyName, public: &[u8]) -> Result<Self, MalformedKey> {
         let key = ed25519_public(public)?;
-        Ok(Self::derived(
-            name,
-            TYPE_ED25519,
-            public,
-            VerifierKind::Ed25519(key),
-        ))
+        Ok(Self::derived(name, TYPE_ED25519, public, VerifierKind::Ed25519(key)))
     }
 
     /// An Ed25519 key of a witness that makes timestamped cosignatures (type 0x04), from its 32
@@ -162,12 +155,7 @@ impl NoteVerifier {
     /// [`MalformedKey::Public`] if openssl refuses the bytes.
     pub fn cosignature_v1(name: KeyName, public: &[u8]) -> Result<Self, MalformedKey> {
         let key = ed25519_public(public)?;
-        Ok(Self::derived(
-            name,
-            TYPE_COSIGNATURE_V1,
-            public,
-            VerifierKind::CosignatureV1(key),
-        ))
+        Ok(Self::derived(name, TYPE_COSIGNATURE_V1, public, VerifierKind::CosignatureV1(key)))
     }
 
     /// An ECDSA P-256 key (type 0x02), from its DER SubjectPublicKeyInfo.
@@ -176,20 +164,14 @@ impl NoteVerifier {
     /// [`MalformedKey::Public`] if the bytes are no key, [`MalformedKey::Curve`] if it is not on
     /// P-256.
     pub fn ecdsa_p256(name: KeyName, spki_der: &[u8]) -> Result<Self, MalformedKey> {
-        let key = PKey::public_key_from_der(spki_der)
-            .map_err(|source| MalformedKey::Public { source })?;
+        let key = PKey::public_key_from_der(spki_der).map_err(|source| MalformedKey::Public { source })?;
         let curve = key.ec_key().ok().and_then(|key| key.group().curve_name());
         if curve != Some(Nid::X9_62_PRIME256V1) {
             return Err(MalformedKey::Curve);
         }
         let encoded = [&[TYPE_ECDSA], spki_der].concat();
         let id = KeyId::first_of(Hash::digest(spki_der));
-        Ok(Self {
-            name,
-            id,
-            encoded,
-            kind: VerifierKind::EcdsaP256(key),
-        })
+        Ok(Self { name, id, encoded, kind: VerifierKind::EcdsaP256(key) })
     }
 
     /// The key's name, which for a log equals its origin.
@@ -207,10 +189,7 @@ impl NoteVerifier {
     /// True if the key is of a kind that witnesses use (types 0x04 and 0x06).
     #[must_use]
     pub fn may_witness(&self) -> bool {
-        matches!(
-            self.encoded.first(),
-            Some(&(TYPE_COSIGNATURE_V1 | TYPE_COSIGNATURE_ML_DSA))
-        )
+        matches!(self.encoded.first(), Some(&(TYPE_COSIGNATURE_V1 | TYPE_COSIGNATURE_ML_DSA)))
     }
 
     /// True if the key is of a kind that logs use: any but type 0x04.
@@ -233,30 +212,18 @@ impl NoteVerifier {
                 };
                 let time = PosixSeconds(u64::from_be_bytes(*time));
                 let message = cosigned_message(time, text);
-                (
-                    verify_ed25519(key, message.as_bytes(), signature),
-                    Some(time),
-                )
+                (verify_ed25519(key, message.as_bytes(), signature), Some(time))
             }
             VerifierKind::EcdsaP256(key) => (verify_ecdsa(key, text.as_bytes(), signature), None),
             VerifierKind::Ed25519(key) => (verify_ed25519(key, text.as_bytes(), signature), None),
             VerifierKind::Unknown => return SignatureCheck::Unknown,
         };
-        if genuine {
-            SignatureCheck::Genuine(time)
-        } else {
-            SignatureCheck::Forged
-        }
+        if genuine { SignatureCheck::Genuine(time) } else { SignatureCheck::Forged }
     }
 
     fn derived(name: KeyName, key_type: u8, public: &[u8], kind: VerifierKind) -> Self {
         let id = KeyId::derive(&name, key_type, public);
-        Self {
-            name,
-            id,
-            encoded: [&[key_type], public].concat(),
-            kind,
-        }
+        Self { name, id, encoded: [&[key_type], public].concat(), kind }
     }
 }
 
@@ -265,158 +232,38 @@ impl FromStr for NoteVerifier {
 
     fn from_str(vkey: &str) -> Result<Self, MalformedKey> {
         let mut parts = vkey.splitn(3, '+');
-        let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(MalformedKey::Parts);
         };
         let name = KeyName::new(name)?;
         let mut id_bytes = [0; 4];
         hex::decode_to_slice(id, &mut id_bytes).map_err(|source| MalformedKey::Id { source })?;
         let id = KeyId(id_bytes);
-        let encoded = STANDARD
-            .decode(encoded)
-            .map_err(|source| MalformedKey::Base64 { source })?;
+        let encoded = STANDARD.decode(encoded).map_err(|source| MalformedKey::Base64 { source })?;
         let verifier = match encoded.split_first() {
             None => return Err(MalformedKey::Empty),
             Some((&TYPE_ED25519, public)) => Self::ed25519(name, public)?,
             Some((&TYPE_ECDSA, spki_der)) => Self::ecdsa_p256(name, spki_der)?,
             Some((&TYPE_COSIGNATURE_V1, public)) => Self::cosignature_v1(name, public)?,
-            Some(_) => Self {
-                name,
-                id,
-                encoded,
-                kind: VerifierKind::Unknown,
-            },
+            Some(_) => Self { name, id, encoded, kind: VerifierKind::Unknown },
         };
         if verifier.id == id {
             Ok(verifier)
         } else {
-            Err(MalformedKey::IdMismatch {
-                stated: id,
-                derived: verifier.id,
-            })
+            Err(MalformedKey::IdMismatch { stated: id, derived: verifier.id })
         }
     }
 }
 
 impl fmt::Display for NoteVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}+{}+{}",
-            self.name,
-            self.id,
-            STANDARD.encode(&self.encoded)
-        )
+        write!(f, "{}+{}+{}", self.name, self.id, STANDARD.encode(&self.encoded))
     }
 }
 
 impl fmt::Debug for NoteVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// An Ed25519 private key with its name, which signs notes as a log (type 0x01).
-///
-/// openssl holds the key and clears its memory; it is never shown.
-pub struct NoteSigner {
-    key: PKey<Private>,
-    verifier: NoteVerifier,
-}
-
-/// An Ed25519 private key with its name, which cosigns notes as a witness (type 0x04).
-///
-/// The signed message does not name the witness: a key must never serve two names.
-/// openssl holds the key and clears its memory; it is never shown.
-pub struct Cosigner {
-    key: PKey<Private>,
-    verifier: NoteVerifier,
-}
-
-impl NoteSigner {
-    /// Gives `key` the name under which it signs.
-    ///
-    /// # Errors
-    /// [`MalformedSigner::Kind`] if it is not an Ed25519 key.
-    pub fn new(name: KeyName, key: PKey<Private>) -> Result<Self, MalformedSigner> {
-        let public = ed25519_public_of(&key)?;
-        let verifier = NoteVerifier::ed25519(name, &public)
-            .map_err(|source| MalformedSigner::Public { source })?;
-        Ok(Self { key, verifier })
-    }
-
-    /// Reads a PKCS#8 private key in PEM, as `openssl genpkey -algorithm ed25519` writes it.
-    ///
-    /// # Errors
-    /// [`MalformedSigner::Pem`] or [`MalformedSigner::Kind`].
-    pub fn from_pem(name: KeyName, pem: &[u8]) -> Result<Self, MalformedSigner> {
-        let key =
-            PKey::private_key_from_pem(pem).map_err(|source| MalformedSigner::Pem { source })?;
-        Self::new(name, key)
-    }
-
-    /// Takes the 32 bytes that RFC 8032 calls the private key.
-    ///
-    /// # Errors
-    /// [`MalformedSigner::Seed`] if openssl refuses them.
-    pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Result<Self, MalformedSigner> {
-        Self::new(name, ed25519_private(seed)?)
-    }
-
-    /// The public side, to publish and to verify with.
-    #[must_use]
-    pub const fn verifier(&self) -> &NoteVerifier {
-        &self.verifier
-    }
-
-    pub(crate) fn sign(&self, text: &str) -> Result<Vec<u8>, SigningFailed> {
-        sign_ed25519(&self.key, text.as_bytes())
-    }
-}
-
-impl Cosigner {
-    /// Gives `key` the name under which it cosigns.
-    ///
-    /// # Errors
-    /// [`MalformedSigner::Kind`] if it is not an Ed25519 key.
-    pub fn new(name: KeyName, key: PKey<Private>) -> Result<Self, MalformedSigner> {
-        let public = ed25519_public_of(&key)?;
-        let verifier = NoteVerifier::cosignature_v1(name, &public)
-            .map_err(|source| MalformedSigner::Public { source })?;
-        Ok(Self { key, verifier })
-    }
-
-    /// Takes the 32 bytes that RFC 8032 calls the private key.
-    ///
-    /// # Errors
-    /// [`MalformedSigner::Seed`] if openssl refuses them.
-    pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Result<Self, MalformedSigner> {
-        Self::new(name, ed25519_private(seed)?)
-    }
-
-    /// The public side, to publish and to verify with.
-    #[must_use]
-    pub const fn verifier(&self) -> &NoteVerifier {
-        &self.verifier
-    }
-
-    /// Time and signature, as they stand in the signature line.
-    pub(crate) fn cosign(&self, text: &str, time: PosixSeconds) -> Result<Vec<u8>, SigningFailed> {
-        let signature = sign_ed25519(&self.key, cosigned_message(time, text).as_bytes())?;
-        Ok([time.0.to_be_bytes().as_slice(), &signature].concat())
-    }
-}
-
-impl fmt::Debug for NoteSigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NoteSigner({})", self.verifier)
-    }
-}
-
-impl fmt::Debug for Cosigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cosigner({})", self.verifier)
     }
 }
 
@@ -466,40 +313,6 @@ pub enum MalformedKey {
     },
 }
 
-/// Why a private key cannot sign notes. Never shows the key.
-#[derive(Debug, thiserror::Error)]
-pub enum MalformedSigner {
-    /// The key is not Ed25519.
-    #[error("the private key is not an Ed25519 key")]
-    Kind,
-    /// The text is not an unencrypted private key in PEM.
-    #[error("the private key is not unencrypted PEM")]
-    Pem {
-        /// openssl's reasons.
-        source: ErrorStack,
-    },
-    /// The public side cannot be used.
-    #[error("the public side of the private key cannot be used")]
-    Public {
-        /// What is wrong with it.
-        source: MalformedKey,
-    },
-    /// openssl does not take the bytes.
-    #[error("the seed of the private key cannot be read")]
-    Seed {
-        /// openssl's reasons.
-        source: ErrorStack,
-    },
-}
-
-/// openssl could not sign.
-#[derive(Debug, thiserror::Error)]
-#[error("signing a note failed")]
-pub struct SigningFailed {
-    /// openssl's reasons.
-    pub source: ErrorStack,
-}
-
 /// The message of a timestamped cosignature.
 ///
 /// ```text
@@ -509,31 +322,12 @@ pub struct SigningFailed {
 /// ```
 ///
 /// Source: C2SP tlog-cosignature §Ed25519.
-fn cosigned_message(time: PosixSeconds, text: &str) -> String {
+pub(crate) fn cosigned_message(time: PosixSeconds, text: &str) -> String {
     format!("cosignature/v1\ntime {}\n{text}", time.0)
 }
 
 fn ed25519_public(bytes: &[u8]) -> Result<PKey<Public>, MalformedKey> {
-    PKey::public_key_from_raw_bytes(bytes, Id::ED25519)
-        .map_err(|source| MalformedKey::Public { source })
-}
-
-fn ed25519_private(seed: &[u8; 32]) -> Result<PKey<Private>, MalformedSigner> {
-    PKey::private_key_from_raw_bytes(seed, Id::ED25519)
-        .map_err(|source| MalformedSigner::Seed { source })
-}
-
-fn ed25519_public_of(key: &PKey<Private>) -> Result<Vec<u8>, MalformedSigner> {
-    if key.id() != Id::ED25519 {
-        return Err(MalformedSigner::Kind);
-    }
-    key.raw_public_key().map_err(|_| MalformedSigner::Kind)
-}
-
-fn sign_ed25519(key: &PKey<Private>, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
-    sign::Signer::new_without_digest(key)
-        .and_then(|mut signer| signer.sign_oneshot_to_vec(message))
-        .map_err(|source| SigningFailed { source })
+    PKey::public_key_from_raw_bytes(bytes, Id::ED25519).map_err(|source| MalformedKey::Public { source })
 }
 
 /// openssl's own failures count as "not genuine".

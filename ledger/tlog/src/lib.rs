@@ -22,10 +22,11 @@ pub mod key;
 pub mod note;
 pub mod policy;
 pub mod proof;
+pub mod signer;
 pub mod subtree;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;
 
 #[cfg(test)]
-mod vectors;
+mod naive;

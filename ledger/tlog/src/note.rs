@@ -17,9 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::hash::Hash;
-use crate::key::{
-    Cosigner, KeyId, KeyName, NoteSigner, NoteVerifier, PosixSeconds, SignatureCheck, SigningFailed,
-};
+use crate::key::{KeyId, KeyName, NoteVerifier, PosixSeconds, SignatureCheck};
+use crate::signer::{Cosigner, NoteSigner, SigningFailed};
 
 /// Most bytes of a note: what other readers accept too (Go's `sumdb/note`, Rust's `signed_note`).
 pub const NOTE_BYTES_MAX: usize = 1_000_000;
@@ -88,10 +87,7 @@ impl Note {
         if !text.ends_with('\n') {
             return Err(MalformedNote::TextEnd);
         }
-        Ok(Self {
-            text,
-            signatures: Vec::new(),
-        })
+        Ok(Self { text, signatures: Vec::new() })
     }
 
     /// Reads a note with at least one signature line.
@@ -121,15 +117,9 @@ impl Note {
         }
         let signatures = (1..)
             .zip(lines.split('\n'))
-            .map(|(line, text)| {
-                NoteSignature::parse(text)
-                    .map_err(|source| MalformedNote::Signature { line, source })
-            })
+            .map(|(line, text)| NoteSignature::parse(text).map_err(|source| MalformedNote::Signature { line, source }))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            text: text.to_owned(),
-            signatures,
-        })
+        Ok(Self { text: text.to_owned(), signatures })
     }
 
     /// The signed text with its final newline.
@@ -192,9 +182,8 @@ impl Note {
     pub fn verify(self, verifiers: &[NoteVerifier]) -> Result<VerifiedNote, NoteRejected> {
         let mut verified: Vec<VerifiedSignature> = Vec::new();
         for line in &self.signatures {
-            let mut known = verifiers
-                .iter()
-                .filter(|verifier| verifier.id() == line.key_id && *verifier.name() == line.name);
+            let mut known =
+                verifiers.iter().filter(|verifier| verifier.id() == line.key_id && *verifier.name() == line.name);
             let Some(verifier) = known.next() else {
                 continue;
             };
@@ -213,32 +202,21 @@ impl Note {
             }
         }
         if verified.is_empty() {
-            return Err(NoteRejected::NoKnownSignature {
-                lines: self.signatures.len(),
-            });
+            return Err(NoteRejected::NoKnownSignature { lines: self.signatures.len() });
         }
-        Ok(VerifiedNote {
-            note: self,
-            signatures: verified,
-        })
+        Ok(VerifiedNote { note: self, signatures: verified })
     }
 
     fn add(&mut self, verifier: &NoteVerifier, signature: Vec<u8>) {
         let (name, key_id) = (verifier.name().clone(), verifier.id());
-        self.signatures.push(NoteSignature {
-            name,
-            key_id,
-            signature,
-        });
+        self.signatures.push(NoteSignature { name, key_id, signature });
     }
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        self.signatures
-            .iter()
-            .try_for_each(|signature| writeln!(f, "{signature}"))
+        self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
     }
 }
 
@@ -248,20 +226,14 @@ impl NoteSignature {
     /// # Errors
     /// [`MalformedSignature`].
     pub fn parse(line: &str) -> Result<Self, MalformedSignature> {
-        let rest = line
-            .strip_prefix(SIGNATURE_PREFIX)
-            .ok_or(MalformedSignature::Prefix)?;
+        let rest = line.strip_prefix(SIGNATURE_PREFIX).ok_or(MalformedSignature::Prefix)?;
         let (name, encoded) = rest.split_once(' ').ok_or(MalformedSignature::Parts)?;
         let name = KeyName::new(name).map_err(|_| MalformedSignature::Name)?;
-        let bytes = STANDARD
-            .decode(encoded)
-            .map_err(|source| MalformedSignature::Base64 { source })?;
+        let bytes = STANDARD.decode(encoded).map_err(|source| MalformedSignature::Base64 { source })?;
         match bytes.split_first_chunk() {
-            Some((id, signature)) if !signature.is_empty() => Ok(Self {
-                name,
-                key_id: KeyId::from_bytes(*id),
-                signature: signature.to_vec(),
-            }),
+            Some((id, signature)) if !signature.is_empty() => {
+                Ok(Self { name, key_id: KeyId::from_bytes(*id), signature: signature.to_vec() })
+            }
             _ => Err(MalformedSignature::TooShort { found: bytes.len() }),
         }
     }
@@ -269,8 +241,7 @@ impl NoteSignature {
 
 impl fmt::Display for NoteSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let encoded =
-            STANDARD.encode([self.key_id.as_bytes().as_slice(), &self.signature].concat());
+        let encoded = STANDARD.encode([self.key_id.as_bytes().as_slice(), &self.signature].concat());
         write!(f, "{SIGNATURE_PREFIX}{} {encoded}", self.name)
     }
 }
@@ -291,9 +262,7 @@ impl VerifiedNote {
     /// True if `verifier` is among those that signed.
     #[must_use]
     pub fn is_signed_by(&self, verifier: &NoteVerifier) -> bool {
-        self.signatures
-            .iter()
-            .any(|signature| signature.is_by(verifier))
+        self.signatures.iter().any(|signature| signature.is_by(verifier))
     }
 }
 
@@ -402,11 +371,7 @@ fn check_size_and_controls(text: &str) -> Result<(), MalformedNote> {
     if text.len() > NOTE_BYTES_MAX {
         return Err(MalformedNote::TooLong { found: text.len() });
     }
-    match text
-        .bytes()
-        .enumerate()
-        .find(|(_, byte)| *byte < 0x20 && *byte != b'\n')
-    {
+    match text.bytes().enumerate().find(|(_, byte)| *byte < 0x20 && *byte != b'\n') {
         Some((offset, found)) => Err(MalformedNote::Control { found, offset }),
         None => Ok(()),
     }

@@ -41,10 +41,7 @@ pub struct WitnessQuorum {
 /// A witness, or a group of members defined before it.
 #[derive(Debug, Clone)]
 enum Member {
-    Group {
-        threshold: usize,
-        members: Vec<usize>,
-    },
+    Group { threshold: usize, members: Vec<usize> },
     Witness(NoteVerifier),
 }
 
@@ -59,19 +56,11 @@ impl Policy {
         }
         let mut reader = Reader::default();
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
-            reader
-                .line(line)
-                .map_err(|source| MalformedPolicy::Line { number, source })?;
+            reader.line(line).map_err(|source| MalformedPolicy::Line { number, source })?;
         }
         let root = reader.quorum.ok_or(MalformedPolicy::NoQuorum)?;
-        let quorum = WitnessQuorum {
-            members: reader.members,
-            root,
-        };
-        Ok(Self {
-            logs: reader.logs,
-            quorum,
-        })
+        let quorum = WitnessQuorum { members: reader.members, root };
+        Ok(Self { logs: reader.logs, quorum })
     }
 
     /// The known logs; a log's key name is its origin.
@@ -91,10 +80,7 @@ impl WitnessQuorum {
     /// Asks for no cosignatures: the log's word is enough.
     #[must_use]
     pub const fn none() -> Self {
-        Self {
-            members: Vec::new(),
-            root: None,
-        }
+        Self { members: Vec::new(), root: None }
     }
 
     /// Asks for cosignatures by `threshold` of `witnesses`.
@@ -111,16 +97,11 @@ impl WitnessQuorum {
         }
         let members: Vec<usize> = (0..reader.members.len()).collect();
         if threshold == 0 || threshold > members.len() {
-            return Err(MalformedPolicyLine::Threshold {
-                members: members.len(),
-            });
+            return Err(MalformedPolicyLine::Threshold { members: members.len() });
         }
         reader.members.push(Member::Group { threshold, members });
         let root = Some(reader.members.len() - 1);
-        Ok(Self {
-            members: reader.members,
-            root,
-        })
+        Ok(Self { members: reader.members, root })
     }
 
     /// The keys of all known witnesses, for [`Checkpoint::open`](crate::checkpoint::Checkpoint::open).
@@ -143,9 +124,7 @@ impl WitnessQuorum {
             witnessed.push(match member {
                 Member::Witness(verifier) => checkpoint.note().is_signed_by(verifier),
                 Member::Group { threshold, members } => {
-                    let count = members
-                        .iter()
-                        .filter(|at| witnessed.get(**at) == Some(&true));
+                    let count = members.iter().filter(|at| witnessed.get(**at) == Some(&true));
                     count.count() >= *threshold
                 }
             });
@@ -154,13 +133,8 @@ impl WitnessQuorum {
             return Ok(());
         }
         let known = self.witnesses();
-        let cosigned = known
-            .filter(|witness| checkpoint.note().is_signed_by(witness))
-            .count();
-        Err(QuorumMissed {
-            cosigned,
-            known: self.witnesses().count(),
-        })
+        let cosigned = known.filter(|witness| checkpoint.note().is_signed_by(witness)).count();
+        Err(QuorumMissed { cosigned, known: self.witnesses().count() })
     }
 }
 
@@ -271,9 +245,7 @@ impl Reader {
         if let Some(found) = line.iter().find(control) {
             return Err(MalformedPolicyLine::Control { found: *found });
         }
-        let mut items = line
-            .split(|byte| matches!(byte, b' ' | b'\t'))
-            .filter(|item| !item.is_empty());
+        let mut items = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|item| !item.is_empty());
         let Some(keyword) = items.next() else {
             return Ok(());
         };
@@ -291,9 +263,7 @@ impl Reader {
     fn log(&mut self, vkey: &[u8]) -> Result<(), MalformedPolicyLine> {
         let log = parse_key(vkey)?;
         if !log.may_be_log() {
-            return Err(MalformedPolicyLine::KeyKind {
-                name: log.name().to_string(),
-            });
+            return Err(MalformedPolicyLine::KeyKind { name: log.name().to_string() });
         }
         check_unique(&log, self.logs.iter())?;
         self.logs.push(log);
@@ -308,9 +278,7 @@ impl Reader {
 
     fn check_witness(&self, witness: &NoteVerifier) -> Result<(), MalformedPolicyLine> {
         if !witness.may_witness() {
-            return Err(MalformedPolicyLine::KeyKind {
-                name: witness.name().to_string(),
-            });
+            return Err(MalformedPolicyLine::KeyKind { name: witness.name().to_string() });
         }
         let witnesses = self.members.iter().filter_map(|member| match member {
             Member::Witness(verifier) => Some(verifier),
@@ -319,21 +287,15 @@ impl Reader {
         check_unique(witness, witnesses)
     }
 
-    fn group(
-        &mut self,
-        name: &[u8],
-        threshold: &[u8],
-        names: &[&[u8]],
-    ) -> Result<(), MalformedPolicyLine> {
+    fn group(&mut self, name: &[u8], threshold: &[u8], names: &[&[u8]]) -> Result<(), MalformedPolicyLine> {
         let count = names.len();
         let wrong = MalformedPolicyLine::Threshold { members: count };
         let threshold = match threshold {
             b"all" => Some(count),
             b"any" => Some(1),
-            number => str::from_utf8(number)
-                .ok()
-                .and_then(decimal::parse)
-                .and_then(|number| usize::try_from(number).ok()),
+            number => {
+                str::from_utf8(number).ok().and_then(decimal::parse).and_then(|number| usize::try_from(number).ok())
+            }
         };
         let Some(threshold) = threshold.filter(|k| (1..=count).contains(k)) else {
             return Err(wrong);
@@ -379,8 +341,7 @@ impl Reader {
 
 fn parse_key(vkey: &[u8]) -> Result<NoteVerifier, MalformedPolicyLine> {
     let text = str::from_utf8(vkey).map_err(|_| MalformedPolicyLine::Shape)?;
-    text.parse()
-        .map_err(|source| MalformedPolicyLine::Key { source })
+    text.parse().map_err(|source| MalformedPolicyLine::Key { source })
 }
 
 fn check_unique<'k>(
@@ -388,9 +349,7 @@ fn check_unique<'k>(
     mut others: impl Iterator<Item = &'k NoteVerifier>,
 ) -> Result<(), MalformedPolicyLine> {
     if others.any(|other| other.public_bytes() == key.public_bytes()) {
-        return Err(MalformedPolicyLine::DuplicateKey {
-            name: key.name().to_string(),
-        });
+        return Err(MalformedPolicyLine::DuplicateKey { name: key.name().to_string() });
     }
     Ok(())
 }

@@ -209,11 +209,7 @@ pub fn verify_subtree_inclusion(
 /// [`ConsistencyError::Forked`] if sizes are equal and roots are not;
 /// [`ConsistencyError::OldRoot`] or [`ConsistencyError::NewRoot`] for the side whose root does
 /// not come out.
-pub fn verify_consistency(
-    old: &TreeHead,
-    new: &TreeHead,
-    proof: &ConsistencyProof,
-) -> Result<(), ConsistencyError> {
+pub fn verify_consistency(old: &TreeHead, new: &TreeHead, proof: &ConsistencyProof) -> Result<(), ConsistencyError> {
     // RFC 9162 leaves it open; callers that start from nothing must decide so themselves.
     if old.tree_size == 0 {
         return Err(ConsistencyError::FromEmpty);
@@ -236,23 +232,15 @@ pub fn verify_subtree_consistency(
     proof: &ConsistencyProof,
 ) -> Result<(), ConsistencyError> {
     let implied = roots_from_consistency(subtree, subtree_root, head.tree_size, proof)?;
-    if subtree == Subtree::prefix(head.tree_size) && *subtree_root != head.root {
-        return Err(ConsistencyError::Forked {
-            tree_size: head.tree_size,
-            old: *subtree_root,
-            new: head.root,
-        });
-    }
     if implied.old != *subtree_root {
-        return Err(ConsistencyError::OldRoot {
-            expected: *subtree_root,
-            computed: implied.old,
-        });
+        return Err(ConsistencyError::OldRoot { expected: *subtree_root, computed: implied.old });
     }
     match implied.new {
-        Some(computed) if computed != head.root => Err(ConsistencyError::NewRoot {
-            expected: head.root,
-            computed,
+        Some(computed) if computed != head.root => Err(if subtree == Subtree::prefix(head.tree_size) {
+            let (old, new) = (*subtree_root, head.root);
+            ConsistencyError::Forked { tree_size: head.tree_size, old, new }
+        } else {
+            ConsistencyError::NewRoot { expected: head.root, computed }
         }),
         _ => Ok(()),
     }
@@ -283,25 +271,12 @@ pub fn roots_from_consistency(
     proof: &ConsistencyProof,
 ) -> Result<ImpliedRoots, ConsistencyError> {
     if subtree.end() > tree_size {
-        return Err(ConsistencyError::Shrunk {
-            old: subtree.end(),
-            new: tree_size,
-        });
+        return Err(ConsistencyError::Shrunk { old: subtree.end(), new: tree_size });
     }
-    let length = |expected| ConsistencyError::Length {
-        expected,
-        found: proof.0.len(),
-    };
+    let length = |expected| ConsistencyError::Length { expected, found: proof.0.len() };
     if subtree.is_empty() {
-        let implied = ImpliedRoots {
-            old: EMPTY_ROOT,
-            new: None,
-        };
-        return if proof.0.is_empty() {
-            Ok(implied)
-        } else {
-            Err(length(0))
-        };
+        let implied = ImpliedRoots { old: EMPTY_ROOT, new: None };
+        return if proof.0.is_empty() { Ok(implied) } else { Err(length(0)) };
     }
     let expected = ProofPath::new(subtree, tree_size).count();
     if proof.0.len() != expected {
@@ -316,11 +291,7 @@ pub fn roots_from_consistency(
         (first, last, tree_last) = (first >> 1, last >> 1, tree_last >> 1);
     }
     let mut hashes = proof.0.iter();
-    let seed = if first == last {
-        Some(known)
-    } else {
-        hashes.next()
-    };
+    let seed = if first == last { Some(known) } else { hashes.next() };
     let mut old = *seed.ok_or_else(|| length(expected))?;
     let mut new = old;
     for hash in hashes {
@@ -337,18 +308,10 @@ pub fn roots_from_consistency(
         }
         (first, last, tree_last) = (first >> 1, last >> 1, tree_last >> 1);
     }
-    Ok(ImpliedRoots {
-        old,
-        new: Some(new),
-    })
+    Ok(ImpliedRoots { old, new: Some(new) })
 }
 
-fn root_in_subtree(
-    leaf: &Hash,
-    index: u64,
-    subtree: Subtree,
-    proof: &InclusionProof,
-) -> Result<Hash, InclusionError> {
+fn root_in_subtree(leaf: &Hash, index: u64, subtree: Subtree, proof: &InclusionProof) -> Result<Hash, InclusionError> {
     if index < subtree.start() || index >= subtree.end() {
         let (start, end) = (subtree.start(), subtree.end());
         return Err(InclusionError::IndexOutOfRange { index, start, end });
@@ -357,10 +320,7 @@ fn root_in_subtree(
     let mut last = subtree.size() - 1;
     let expected = inclusion_length(node, last);
     if proof.0.len() != expected {
-        return Err(InclusionError::Length {
-            expected,
-            found: proof.0.len(),
-        });
+        return Err(InclusionError::Length { expected, found: proof.0.len() });
     }
     let mut root = *leaf;
     for hash in &proof.0 {
@@ -386,11 +346,7 @@ fn inclusion_length(index: u64, last: u64) -> usize {
 }
 
 fn expect_root(expected: Hash, computed: Hash) -> Result<(), InclusionError> {
-    if expected == computed {
-        Ok(())
-    } else {
-        Err(InclusionError::Root { expected, computed })
-    }
+    if expected == computed { Ok(()) } else { Err(InclusionError::Root { expected, computed }) }
 }
 
 #[cfg(test)]

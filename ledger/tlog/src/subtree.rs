@@ -23,23 +23,16 @@ impl Subtree {
         let size = end.checked_sub(start).ok_or(invalid.clone())?;
         // Above 2^63 leaves no power of two is left in 64 bits: only the start 0 is a multiple.
         let aligned = match size.checked_next_power_of_two() {
-            Some(power) => start % power == 0,
+            Some(power) => start.is_multiple_of(power),
             None => start == 0,
         };
-        if aligned {
-            Ok(Self { start, end })
-        } else {
-            Err(invalid)
-        }
+        if aligned { Ok(Self { start, end }) } else { Err(invalid) }
     }
 
     /// The first `tree_size` leaves.
     #[must_use]
     pub const fn prefix(tree_size: u64) -> Self {
-        Self {
-            start: 0,
-            end: tree_size,
-        }
+        Self { start: 0, end: tree_size }
     }
 
     /// Index of the first leaf.
@@ -69,9 +62,7 @@ impl Subtree {
 
 /// The range is not a subtree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "[{start}, {end}) is not a subtree: the start must be a multiple of the size rounded up to a power of two"
-)]
+#[error("[{start}, {end}) is not a subtree: the start must be a multiple of the size rounded up to a power of two")]
 pub struct InvalidSubtree {
     /// First leaf asked for.
     pub start: u64,
@@ -108,11 +99,7 @@ enum Tail {
 impl ProofPath {
     /// `target` must not be empty and must end within the tree.
     pub(crate) const fn new(target: Subtree, tree_size: u64) -> Self {
-        Self {
-            node: Subtree::prefix(tree_size),
-            target,
-            tail: Tail::Known,
-        }
+        Self { node: Subtree::prefix(tree_size), target, tail: Tail::Known }
     }
 }
 
@@ -130,14 +117,8 @@ impl Iterator for ProofPath {
             };
         }
         let middle = self.node.start + split(self.node.size());
-        let left = Subtree {
-            start: self.node.start,
-            end: middle,
-        };
-        let right = Subtree {
-            start: middle,
-            end: self.node.end,
-        };
+        let left = Subtree { start: self.node.start, end: middle };
+        let right = Subtree { start: middle, end: self.node.end };
         if self.target.end <= middle {
             self.node = left;
             return Some(right);

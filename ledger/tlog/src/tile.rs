@@ -99,14 +99,8 @@ impl TileSpan {
         // Fits: a remainder below 256.
         let rest = u16::try_from(count % u64::from(TILE_WIDTH)).unwrap_or(0);
         (0..full)
-            .map(|index| Self {
-                index,
-                width: TILE_WIDTH,
-            })
-            .chain((rest > 0).then_some(Self {
-                index: full,
-                width: rest,
-            }))
+            .map(|index| Self { index, width: TILE_WIDTH })
+            .chain((rest > 0).then_some(Self { index: full, width: rest }))
     }
 }
 
@@ -116,11 +110,7 @@ impl TileId {
     /// # Errors
     /// [`MalformedTile::Level`] beyond [`TILE_LEVEL_MAX`].
     pub fn new(level: u8, span: TileSpan) -> Result<Self, MalformedTile> {
-        if level > TILE_LEVEL_MAX {
-            Err(MalformedTile::Level)
-        } else {
-            Ok(Self { level, span })
-        }
+        if level > TILE_LEVEL_MAX { Err(MalformedTile::Level) } else { Ok(Self { level, span }) }
     }
 
     /// Level of the stored hashes, 0 for leaf hashes.
@@ -148,10 +138,7 @@ impl TileId {
     /// [`MalformedTile::Bytes`] unless there are exactly 32 for each hash of its width.
     pub fn parse_hashes(&self, bytes: &[u8]) -> Result<Vec<Hash>, MalformedTile> {
         let expected = usize::from(self.span.width) * Hash::LEN;
-        let wrong_length = MalformedTile::Bytes {
-            expected,
-            found: bytes.len(),
-        };
+        let wrong_length = MalformedTile::Bytes { expected, found: bytes.len() };
         if bytes.len() != expected {
             return Err(wrong_length);
         }
@@ -180,8 +167,7 @@ impl TilePath {
     /// upward; partial ones only at the right edge.
     pub fn all(tree_size: u64) -> impl Iterator<Item = Self> {
         let levels = (0..=TILE_LEVEL_MAX).flat_map(move |level| {
-            TileSpan::cover(level_hashes(level, tree_size))
-                .map(move |span| Self::Hashes(TileId { level, span }))
+            TileSpan::cover(level_hashes(level, tree_size)).map(move |span| Self::Hashes(TileId { level, span }))
         });
         TileSpan::cover(tree_size).map(Self::Entries).chain(levels)
     }
@@ -206,11 +192,7 @@ impl fmt::Display for TileSpan {
             }
         }
         write!(f, "{:03}", self.index % 1000)?;
-        if self.is_full() {
-            Ok(())
-        } else {
-            write!(f, ".p/{}", self.width)
-        }
+        if self.is_full() { Ok(()) } else { write!(f, ".p/{}", self.width) }
     }
 }
 
@@ -244,11 +226,7 @@ impl FromStr for TileSpan {
         };
         let span = Self::new(parse_index(index)?, width)?;
         // Refuses `x000/001`, a second name of `001`.
-        if span.to_string() == text {
-            Ok(span)
-        } else {
-            Err(MalformedTile::Index)
-        }
+        if span.to_string() == text { Ok(span) } else { Err(MalformedTile::Index) }
     }
 }
 
@@ -280,9 +258,7 @@ pub enum MalformedTile {
 /// Stored hashes of `level` in a tree of `tree_size` leaves.
 #[must_use]
 pub fn level_hashes(level: u8, tree_size: u64) -> u64 {
-    tree_size
-        .checked_shr(u32::from(level) * u32::from(LEVEL_HEIGHT))
-        .unwrap_or(0)
+    tree_size.checked_shr(u32::from(level) * u32::from(LEVEL_HEIGHT)).unwrap_or(0)
 }
 
 fn parse_index(text: &str) -> Result<u64, MalformedTile> {
@@ -297,10 +273,7 @@ fn parse_index(text: &str) -> Result<u64, MalformedTile> {
             return Err(MalformedTile::Index);
         }
         let value: u64 = digits.parse().map_err(|_| MalformedTile::Index)?;
-        index = index
-            .checked_mul(1000)
-            .and_then(|index| index.checked_add(value))
-            .ok_or(MalformedTile::Index)?;
+        index = index.checked_mul(1000).and_then(|index| index.checked_add(value)).ok_or(MalformedTile::Index)?;
     }
     Ok(index)
 }

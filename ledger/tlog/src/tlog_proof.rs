@@ -56,9 +56,7 @@ impl TlogProof {
             return Err(MalformedTlogProof::TooLong { found: bytes.len() });
         }
         let text = str::from_utf8(bytes).map_err(|source| MalformedTlogProof::Utf8 { source })?;
-        let (head, note) = text
-            .split_once("\n\n")
-            .ok_or(MalformedTlogProof::NoCheckpoint)?;
+        let (head, note) = text.split_once("\n\n").ok_or(MalformedTlogProof::NoCheckpoint)?;
         let mut lines = head.split('\n').peekable();
         if lines.next() != Some(HEADER) {
             return Err(MalformedTlogProof::Header);
@@ -80,14 +78,8 @@ impl TlogProof {
                 Err(source) => Err(MalformedTlogProof::Hash { position, source }),
             })
             .collect::<Result<_, _>>()?;
-        let note = Note::parse(note.as_bytes())
-            .map_err(|source| MalformedTlogProof::Checkpoint { source })?;
-        Ok(Self {
-            extra,
-            index,
-            inclusion: InclusionProof::new(hashes),
-            note,
-        })
+        let note = Note::parse(note.as_bytes()).map_err(|source| MalformedTlogProof::Checkpoint { source })?;
+        Ok(Self { extra, index, inclusion: InclusionProof::new(hashes), note })
     }
 
     /// Verifies that the leaf with hash `leaf` is in the log `origin`, in this order:
@@ -110,9 +102,7 @@ impl TlogProof {
         let witnesses: Vec<NoteVerifier> = quorum.witnesses().cloned().collect();
         let checkpoint = Checkpoint::open(&self.note.to_bytes(), origin, log, &witnesses)
             .map_err(|source| TlogProofRejected::Checkpoint { source })?;
-        quorum
-            .check(&checkpoint)
-            .map_err(|source| TlogProofRejected::Quorum { source })?;
+        quorum.check(&checkpoint).map_err(|source| TlogProofRejected::Quorum { source })?;
         verify_inclusion(leaf, self.index, checkpoint.tree_head(), &self.inclusion)
             .map_err(|source| TlogProofRejected::Inclusion { source })?;
         Ok(checkpoint)
@@ -208,9 +198,7 @@ pub enum TlogProofRejected {
 
 fn parse_extra(line: &str) -> Result<Vec<u8>, MalformedTlogProof> {
     let encoded = line.strip_prefix("extra ").unwrap_or_default();
-    STANDARD
-        .decode(encoded)
-        .map_err(|source| MalformedTlogProof::Extra { source })
+    STANDARD.decode(encoded).map_err(|source| MalformedTlogProof::Extra { source })
 }
 
 #[cfg(test)]

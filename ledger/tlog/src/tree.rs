@@ -36,10 +36,7 @@ pub struct TreeHead {
 
 impl TreeHead {
     /// The head of a log without entries.
-    pub const EMPTY: Self = Self {
-        tree_size: 0,
-        root: EMPTY_ROOT,
-    };
+    pub const EMPTY: Self = Self { tree_size: 0, root: EMPTY_ROOT };
 }
 
 /// Why a root or proof was not computed.
@@ -100,10 +97,7 @@ pub fn inclusion_proof<E>(
     tree_size: u64,
     mut read: impl FnMut(u8, u64, &mut [Hash]) -> Result<(), E>,
 ) -> Result<InclusionProof, TreeError<E>> {
-    let out_of_range = TreeError::OutOfRange {
-        end: index.saturating_add(1),
-        tree_size,
-    };
+    let out_of_range = TreeError::OutOfRange { end: index.saturating_add(1), tree_size };
     let leaf = match Subtree::new(index, index.saturating_add(1)) {
         Ok(leaf) if index < tree_size => leaf,
         _ => return Err(out_of_range),
@@ -138,10 +132,7 @@ pub fn subtree_consistency_proof<E>(
         return Err(TreeError::FromEmpty);
     }
     if subtree.end() > tree_size {
-        return Err(TreeError::OutOfRange {
-            end: subtree.end(),
-            tree_size,
-        });
+        return Err(TreeError::OutOfRange { end: subtree.end(), tree_size });
     }
     hashes_of(ProofPath::new(subtree, tree_size), &mut read).map(ConsistencyProof::new)
 }
@@ -171,11 +162,7 @@ pub(crate) fn complete_hash<E>(
     let start = index << within;
     let mut buffer = [EMPTY_ROOT; READ_HASHES_MAX];
     let (hashes, _) = buffer.split_at_mut(1 << within);
-    read(level, start, hashes).map_err(|source| TreeError::Read {
-        level,
-        start,
-        source,
-    })?;
+    read(level, start, hashes).map_err(|source| TreeError::Read { level, start, source })?;
     Ok(root_of(hashes))
 }
 
@@ -212,9 +199,7 @@ fn hashes_of<E>(
     path: ProofPath,
     read: &mut impl FnMut(u8, u64, &mut [Hash]) -> Result<(), E>,
 ) -> Result<Vec<Hash>, TreeError<E>> {
-    let mut hashes = path
-        .map(|subtree| hash_of(subtree, read))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut hashes = path.map(|subtree| hash_of(subtree, read)).collect::<Result<Vec<_>, _>>()?;
     hashes.reverse();
     Ok(hashes)
 }

@@ -10,8 +10,7 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKeyRef, Private};
 use openssl::x509::extension::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
-    SubjectKeyIdentifier,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
 };
 use openssl::x509::{X509, X509Builder, X509Name, X509NameRef, X509Ref};
 
@@ -24,13 +23,7 @@ pub(super) fn authority(key: &PKeyRef<Private>, common_name: &str) -> Result<X50
     let name = subject(common_name, None)?;
     let mut builder = begin(key, &name, &name, AUTHORITY_DAYS)?;
     builder.append_extension(BasicConstraints::new().critical().ca().pathlen(0).build()?)?;
-    builder.append_extension(
-        KeyUsage::new()
-            .critical()
-            .key_cert_sign()
-            .crl_sign()
-            .build()?,
-    )?;
+    builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
     let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
     builder.append_extension(identifier)?;
     builder.sign(key, MessageDigest::sha256())?;
@@ -38,11 +31,7 @@ pub(super) fn authority(key: &PKeyRef<Private>, common_name: &str) -> Result<X50
 }
 
 /// A server's or client's certificate, signed by `authority`.
-pub(super) fn leaf(
-    authority: &Identity,
-    key: &PKeyRef<Private>,
-    leaf: &Leaf,
-) -> Result<X509, ErrorStack> {
+pub(super) fn leaf(authority: &Identity, key: &PKeyRef<Private>, leaf: &Leaf) -> Result<X509, ErrorStack> {
     let name = subject(&leaf.common_name, role_ou(leaf.usage))?;
     let issuer = authority.certificate();
     let mut builder = begin(key, &name, issuer.subject_name(), LEAF_DAYS)?;
@@ -82,8 +71,7 @@ fn sole_entry(certificate: &X509Ref, nid: Nid) -> Option<String> {
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
-        .ok()
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 const fn role_ou(usage: Usage) -> Option<&'static str> {
@@ -122,9 +110,7 @@ fn begin(
 
 /// The start of a certificate's life: a little ago, for peers whose clock is behind ours.
 fn back_dated() -> Result<Asn1Time, ErrorStack> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let start = now.saturating_sub(BACK_DATED);
     Asn1Time::from_unix(i64::try_from(start.as_secs()).unwrap_or_default())
 }
@@ -166,9 +152,7 @@ fn append_leaf_extensions(
     let context = builder.x509v3_context(issuer, None);
     let alternatives = alternatives.build(&context)?;
     let own = SubjectKeyIdentifier::new().build(&context)?;
-    let authority = issuer
-        .map(|_| AuthorityKeyIdentifier::new().keyid(true).build(&context))
-        .transpose()?;
+    let authority = issuer.map(|_| AuthorityKeyIdentifier::new().keyid(true).build(&context)).transpose()?;
     builder.append_extension(alternatives)?;
     builder.append_extension(own)?;
     if let Some(authority) = authority {

@@ -25,50 +25,30 @@ pub(super) async fn connect(tls: &ClientTls, target: &Target) -> Result<Sender, 
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected,
-        Err(_) => Err(ClientError::Timeout {
-            after: CONNECT_TIMEOUT,
-            authority: target.authority(),
-            doing: "connecting",
-        }),
+        Err(_) => {
+            Err(ClientError::Timeout { after: CONNECT_TIMEOUT, authority: target.authority(), doing: "connecting" })
+        }
     }
 }
 
 async fn tcp(target: &Target) -> Result<TcpStream, ClientError> {
-    let failed = |source| ClientError::Connect {
-        authority: target.authority(),
-        source,
-    };
-    let tcp = TcpStream::connect((target.host.as_str(), target.port))
-        .await
-        .map_err(failed)?;
+    let failed = |source| ClientError::Connect { authority: target.authority(), source };
+    let tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(failed)?;
     // Requests go out whole; waiting to fill a packet would only delay them.
     tcp.set_nodelay(true).map_err(failed)?;
     Ok(tcp)
 }
 
-async fn shake_hands(
-    tls: &ClientTls,
-    tcp: TcpStream,
-    target: &Target,
-) -> Result<SslStream<TcpStream>, ClientError> {
-    let setup = |source| ClientError::TlsSetup {
-        authority: target.authority(),
-        source,
-    };
+async fn shake_hands(tls: &ClientTls, tcp: TcpStream, target: &Target) -> Result<SslStream<TcpStream>, ClientError> {
+    let setup = |source| ClientError::TlsSetup { authority: target.authority(), source };
     let ssl = tls.ssl(&target.host, target.pin).map_err(setup)?;
     let mut stream = SslStream::new(ssl, tcp).map_err(setup)?;
     if let Err(source) = Pin::new(&mut stream).connect().await {
         let verification = stream.ssl().verify_result().error_string();
-        return Err(ClientError::Tls {
-            authority: target.authority(),
-            source,
-            verification,
-        });
+        return Err(ClientError::Tls { authority: target.authority(), source, verification });
     }
     if !ClientTls::is_expected(stream.ssl(), target.pin) {
-        return Err(ClientError::WrongCertificate {
-            authority: target.authority(),
-        });
+        return Err(ClientError::WrongCertificate { authority: target.authority() });
     }
     Ok(stream)
 }
@@ -81,10 +61,7 @@ where
         .max_buf_size(READ_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|source| ClientError::Protocol {
-            authority: target.authority(),
-            source,
-        })?;
+        .map_err(|source| ClientError::Protocol { authority: target.authority(), source })?;
     // The task ends when the sender is dropped or the server closes; its errors reach the sender.
     tokio::spawn(connection);
     Ok(sender)

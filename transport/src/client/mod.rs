@@ -176,8 +176,7 @@ impl Outgoing {
     #[must_use]
     pub fn with_body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let content_type = HeaderValue::from_static(content_type);
-        self.headers
-            .insert(http::header::CONTENT_TYPE, content_type);
+        self.headers.insert(http::header::CONTENT_TYPE, content_type);
         self.body = body.into();
         self
     }
@@ -186,21 +185,14 @@ impl Outgoing {
 impl Client {
     /// A client that trusts and shows what `tls` says.
     pub fn new(tls: ClientTls) -> Self {
-        Self {
-            pin: None,
-            pool: Arc::default(),
-            tls,
-        }
+        Self { pin: None, pool: Arc::default(), tls }
     }
 
     /// The same client, speaking only with the holder of one certificate's key: trust in
     /// authorities and host names do not matter any more, the certificate's dates still do.
     #[must_use]
     pub fn pinned(&self, pin: CertificatePin) -> Self {
-        Self {
-            pin: Some(pin),
-            ..self.clone()
-        }
+        Self { pin: Some(pin), ..self.clone() }
     }
 
     /// Sends a request and reads the whole answer.
@@ -218,11 +210,7 @@ impl Client {
             Ok(answered) => answered,
             Err(_) => {
                 let authority = target.authority();
-                Err(ClientError::Timeout {
-                    after,
-                    authority,
-                    doing: "answering",
-                })
+                Err(ClientError::Timeout { after, authority, doing: "answering" })
             }
         }
     }
@@ -241,32 +229,15 @@ impl Client {
         if authority.as_str().contains('@') {
             return Err(refused(UrlFlaw::Credentials));
         }
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         if host.is_empty() {
             return Err(refused(UrlFlaw::Malformed));
         }
-        Ok((
-            Target {
-                host,
-                pin: self.pin,
-                port,
-                tls,
-            },
-            uri,
-        ))
+        Ok((Target { host, pin: self.pin, port, tls }, uri))
     }
 
-    async fn exchange(
-        &self,
-        target: &Target,
-        uri: &Uri,
-        outgoing: &Outgoing,
-    ) -> Result<Answer, ClientError> {
+    async fn exchange(&self, target: &Target, uri: &Uri, outgoing: &Outgoing) -> Result<Answer, ClientError> {
         loop {
             let Some(Checkout { mut sender }) = self.pool.take(target).await else {
                 break;
@@ -305,40 +276,26 @@ impl Client {
             };
             if data.len() > bytes_max.saturating_sub(body.len()) {
                 let authority = target.authority();
-                return Err(ClientError::AnswerTooLong {
-                    authority,
-                    bytes_max,
-                });
+                return Err(ClientError::AnswerTooLong { authority, bytes_max });
             }
             body.extend_from_slice(&data);
         }
         self.pool.keep(target, sender);
-        Ok(Answer {
-            body: body.freeze(),
-            headers: head.headers,
-            status: head.status,
-        })
+        Ok(Answer { body: body.freeze(), headers: head.headers, status: head.status })
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("Client");
-        debug
-            .field("tls", &self.tls)
-            .field("pin", &self.pin)
-            .finish_non_exhaustive()
+        debug.field("tls", &self.tls).field("pin", &self.pin).finish_non_exhaustive()
     }
 }
 
 impl Target {
     fn authority(&self) -> String {
         let Self { host, port, .. } = self;
-        if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        }
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
@@ -347,10 +304,7 @@ fn request(uri: &Uri, outgoing: &Outgoing) -> http::Request<Full<Bytes>> {
     let mut request = http::Request::new(Full::new(outgoing.body.clone()));
     *request.method_mut() = outgoing.method.clone();
     *request.headers_mut() = outgoing.headers.clone();
-    if let Some(Ok(host)) = uri
-        .authority()
-        .map(|host| HeaderValue::from_str(host.as_str()))
-    {
+    if let Some(Ok(host)) = uri.authority().map(|host| HeaderValue::from_str(host.as_str())) {
         request.headers_mut().insert(HOST, host);
     }
     let path = uri.path_and_query().cloned().map(Uri::from);
@@ -371,9 +325,7 @@ fn broken(target: &Target, source: hyper::Error) -> ClientError {
 fn is_tls_failure(error: &hyper::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = error.source();
     while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if inner.is_some_and(|inner| inner.is::<openssl::ssl::Error>()) {
             return true;
         }

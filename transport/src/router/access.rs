@@ -75,15 +75,11 @@ impl Peer {
     /// Reads the caller from a certificate whose chain has been verified by the handshake.
     pub(crate) fn of_certificate(certificate: &X509Ref) -> Self {
         let Some(common_name) = sole_common_name(certificate) else {
-            return Self::Unentitled {
-                flaw: SubjectFlaw::CommonName,
-            };
+            return Self::Unentitled { flaw: SubjectFlaw::CommonName };
         };
         match role_of(certificate) {
             Some(role) => Self::Certified { common_name, role },
-            None => Self::Unentitled {
-                flaw: SubjectFlaw::Role,
-            },
+            None => Self::Unentitled { flaw: SubjectFlaw::Role },
         }
     }
 
@@ -115,10 +111,7 @@ fn sole_common_name(certificate: &X509Ref) -> Option<Arc<str>> {
 /// never has more rights for carrying a second OU.
 fn role_of(certificate: &X509Ref) -> Option<Role> {
     let mut ours = None;
-    for entry in certificate
-        .subject_name()
-        .entries_by_nid(Nid::ORGANIZATIONALUNITNAME)
-    {
+    for entry in certificate.subject_name().entries_by_nid(Nid::ORGANIZATIONALUNITNAME) {
         let role = Role::from_ou(&entry.data().to_string().ok()?)?;
         if role != Role::Admin && *ours.get_or_insert(role) != role {
             return None;
@@ -140,10 +133,7 @@ impl Access {
     /// Operators only.
     pub const ADMIN: Self = Self::roles(&[Role::Admin]);
     /// Everyone, with or without a certificate; the only access open on a plain listener.
-    pub const PUBLIC: Self = Self {
-        everyone: true,
-        ..Self::roles(&[])
-    };
+    pub const PUBLIC: Self = Self { everyone: true, ..Self::roles(&[]) };
     /// Everyone who may read: operators, auditors and our own servers.
     pub const READER: Self = Self::roles(&[Role::Admin, Role::Auditor, Role::Service]);
     /// Our own servers only.
@@ -151,12 +141,7 @@ impl Access {
 
     /// Exactly the `roles` listed; none listed admits nobody.
     pub const fn roles(mut roles: &[Role]) -> Self {
-        let mut access = Self {
-            everyone: false,
-            admin: false,
-            auditor: false,
-            service: false,
-        };
+        let mut access = Self { everyone: false, admin: false, auditor: false, service: false };
         while let [role, rest @ ..] = roles {
             match role {
                 Role::Admin => access.admin = true,

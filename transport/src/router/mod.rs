@@ -47,25 +47,13 @@ pub struct Route {
 
 impl Route {
     /// A route whose handler is an async function of the request.
-    pub fn new<F, A>(
-        method: Method,
-        pattern: &str,
-        access: Access,
-        body_bytes_max: usize,
-        handler: F,
-    ) -> Self
+    pub fn new<F, A>(method: Method, pattern: &str, access: Access, body_bytes_max: usize, handler: F) -> Self
     where
         F: Fn(Request) -> A + Send + Sync + 'static,
         A: Future<Output = Response> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |request| Box::pin(handler(request)));
-        Self {
-            access,
-            body_bytes_max,
-            handler,
-            method,
-            pattern: pattern.to_owned(),
-        }
+        Self { access, body_bytes_max, handler, method, pattern: pattern.to_owned() }
     }
 }
 
@@ -130,18 +118,12 @@ impl Router {
     pub fn new(routes: Vec<Route>) -> Result<Self, RouterError> {
         let mut sorted: Vec<(pattern::Pattern, Route)> = Vec::with_capacity(routes.len());
         for route in routes {
-            let pattern =
-                pattern::Pattern::parse(&route.pattern).map_err(|flaw| RouterError::Pattern {
-                    flaw,
-                    pattern: route.pattern.clone(),
-                })?;
-            let twice = |(known, other): &(pattern::Pattern, Route)| {
-                other.method == route.method && known.same_paths(&pattern)
-            };
+            let pattern = pattern::Pattern::parse(&route.pattern)
+                .map_err(|flaw| RouterError::Pattern { flaw, pattern: route.pattern.clone() })?;
+            let twice =
+                |(known, other): &(pattern::Pattern, Route)| other.method == route.method && known.same_paths(&pattern);
             if sorted.iter().any(twice) {
-                let Route {
-                    method, pattern, ..
-                } = route;
+                let Route { method, pattern, .. } = route;
                 return Err(RouterError::Duplicate { method, pattern });
             }
             sorted.push((pattern, route));
@@ -161,11 +143,7 @@ impl Router {
             Err(pattern::PathFlaw::Unroutable) => return Found::Nothing,
             Err(pattern::PathFlaw::Encoding) => return Found::MalformedPath,
         };
-        let matching = || {
-            self.routes
-                .iter()
-                .filter_map(|(pattern, route)| Some((route, pattern.matches(&path)?)))
-        };
+        let matching = || self.routes.iter().filter_map(|(pattern, route)| Some((route, pattern.matches(&path)?)));
         let by_method = |wanted: &Method| matching().find(|(route, _)| route.method == *wanted);
         let found = match (by_method(method), method) {
             (None, &Method::HEAD) => by_method(&Method::GET),
@@ -177,10 +155,6 @@ impl Router {
         let mut allowed: Vec<Method> = matching().map(|(route, _)| route.method.clone()).collect();
         allowed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         allowed.dedup();
-        if allowed.is_empty() {
-            Found::Nothing
-        } else {
-            Found::WrongMethod { allowed }
-        }
+        if allowed.is_empty() { Found::Nothing } else { Found::WrongMethod { allowed } }
     }
 }

@@ -52,34 +52,24 @@ pub(crate) struct Params(Vec<(Arc<str>, String)>);
 
 impl Params {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| &**known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| &**known == name).map(|(_, value)| value.as_str())
     }
 }
 
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, PatternFlaw> {
         let inner = text.strip_prefix('/').ok_or(PatternFlaw::Slash)?;
+        if inner.is_empty() {
+            return Ok(Self { segments: Vec::new(), slash: TrailingSlash::Refused });
+        }
         let (inner, slashed) = match inner.strip_suffix('/') {
             Some(inner) => (inner, true),
             None => (inner, false),
         };
-        let segments = match inner {
-            "" => Vec::new(),
-            _ => inner
-                .split('/')
-                .map(Segment::parse)
-                .collect::<Result<_, _>>()?,
-        };
+        let segments: Vec<_> = inner.split('/').map(Segment::parse).collect::<Result<_, _>>()?;
         check_parameters(&segments)?;
         let collection = slashed || matches!(segments.last(), Some(Segment::Literal(_)));
-        let slash = if collection {
-            TrailingSlash::Tolerated
-        } else {
-            TrailingSlash::Refused
-        };
+        let slash = if collection { TrailingSlash::Tolerated } else { TrailingSlash::Refused };
         Ok(Self { segments, slash })
     }
 
@@ -92,14 +82,10 @@ impl Pattern {
     /// Whether the two match the same paths.
     pub(super) fn same_paths(&self, other: &Self) -> bool {
         self.segments.len() == other.segments.len()
-            && self
-                .segments
-                .iter()
-                .zip(&other.segments)
-                .all(|(mine, theirs)| match (mine, theirs) {
-                    (Segment::Literal(mine), Segment::Literal(theirs)) => mine == theirs,
-                    _ => mine.rank() == theirs.rank(),
-                })
+            && self.segments.iter().zip(&other.segments).all(|(mine, theirs)| match (mine, theirs) {
+                (Segment::Literal(mine), Segment::Literal(theirs)) => mine == theirs,
+                _ => mine.rank() == theirs.rank(),
+            })
     }
 
     /// The parameters' values if the pattern matches `path`.
@@ -155,12 +141,7 @@ impl Segment {
 }
 
 fn check_parameters(segments: &[Segment]) -> Result<(), PatternFlaw> {
-    if segments
-        .iter()
-        .rev()
-        .skip(1)
-        .any(|segment| matches!(segment, Segment::Rest(_)))
-    {
+    if segments.iter().rev().skip(1).any(|segment| matches!(segment, Segment::Rest(_))) {
         return Err(PatternFlaw::RestNotLast);
     }
     let mut names: Vec<_> = segments
@@ -173,11 +154,7 @@ fn check_parameters(segments: &[Segment]) -> Result<(), PatternFlaw> {
     let all = names.len();
     names.sort();
     names.dedup();
-    if names.len() == all {
-        Ok(())
-    } else {
-        Err(PatternFlaw::Parameter)
-    }
+    if names.len() == all { Ok(()) } else { Err(PatternFlaw::Parameter) }
 }
 
 /// A request's path: decoded segments, none of them empty, `.` or `..`, none holding a slash or a
@@ -201,19 +178,13 @@ impl SplitPath {
     pub(super) fn parse(path: &str) -> Result<Self, PathFlaw> {
         let inner = path.strip_prefix('/').ok_or(PathFlaw::Unroutable)?;
         if inner.is_empty() {
-            return Ok(Self {
-                segments: Vec::new(),
-                slashed: false,
-            });
+            return Ok(Self { segments: Vec::new(), slashed: false });
         }
         let (inner, slashed) = match inner.strip_suffix('/') {
             Some(inner) => (inner, true),
             None => (inner, false),
         };
-        let segments = inner
-            .split('/')
-            .map(decode_segment)
-            .collect::<Result<_, _>>()?;
+        let segments = inner.split('/').map(decode_segment).collect::<Result<_, _>>()?;
         Ok(Self { segments, slashed })
     }
 }

@@ -19,18 +19,12 @@ pub struct Response {
 impl Response {
     /// An answer with a body of `content_type`.
     pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self::empty(status)
-            .with_header(CONTENT_TYPE, HeaderValue::from_static(content_type))
-            .with_body(body.into())
+        Self::empty(status).with_header(CONTENT_TYPE, HeaderValue::from_static(content_type)).with_body(body.into())
     }
 
     /// An answer without a body.
     pub fn empty(status: StatusCode) -> Self {
-        Self {
-            body: Bytes::new(),
-            headers: HeaderMap::new(),
-            status,
-        }
+        Self { body: Bytes::new(), headers: HeaderMap::new(), status }
     }
 
     /// The same answer with the header field set, replacing one of that name.

@@ -51,10 +51,7 @@ impl Admission {
         }
         counts.all += 1;
         counts.by_network.insert(network, held + 1);
-        Some(Place {
-            counts: Arc::clone(&self.0),
-            network,
-        })
+        Some(Place { counts: Arc::clone(&self.0), network })
     }
 }
 

@@ -36,13 +36,7 @@ impl Connection {
         S: Service<http::Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
         S: Clone,
     {
-        let Self {
-            limits,
-            place,
-            remote,
-            mut shutdown,
-            tls,
-        } = self;
+        let Self { limits, place, remote, mut shutdown, tls } = self;
         // Answers go out whole; waiting to fill a packet would only delay them.
         let _ = tcp.set_nodelay(true);
         let handshake = tokio::time::timeout(limits.handshake_timeout, shake_hands(tcp, tls));
@@ -53,19 +47,8 @@ impl Connection {
         match shaken {
             Ok(Some((wire, peer))) => {
                 let over_tls = matches!(wire, Wire::Tls(_));
-                let caller = Caller {
-                    over_tls,
-                    peer,
-                    remote,
-                };
-                answer_requests(
-                    PatientStream::new(wire, &limits),
-                    caller,
-                    limits,
-                    shutdown,
-                    service,
-                )
-                .await;
+                let caller = Caller { over_tls, peer, remote };
+                answer_requests(PatientStream::new(wire, &limits), caller, limits, shutdown, service).await;
             }
             Ok(None) => {}
             Err(_) => tracing::debug!(%remote, "no TLS handshake in time"),
@@ -107,13 +90,8 @@ fn peer_of(stream: &SslStream<TcpStream>) -> Option<Peer> {
     }
 }
 
-async fn answer_requests<S>(
-    stream: PatientStream,
-    caller: Caller,
-    limits: Limits,
-    mut shutdown: Shutdown,
-    service: S,
-) where
+async fn answer_requests<S>(stream: PatientStream, caller: Caller, limits: Limits, mut shutdown: Shutdown, service: S)
+where
     S: Service<http::Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
     S: Clone,
 {
@@ -136,7 +114,7 @@ async fn answer_requests<S>(
             // hyper's deadline for a head also runs while a connection rests between requests;
             // the shorter one for a head that has begun is the stream's.
             .header_read_timeout(limits.idle_timeout)
-            .max_buf_size(limits.head_bytes_max)
+            .max_buf_size(limits.head_bytes_max.max(HEAD_BYTES_MAX_LEAST))
             .max_headers(limits.headers_max)
             .serve_connection(TokioIo::new(stream), service)
     );
@@ -151,3 +129,6 @@ async fn answer_requests<S>(
         tracing::debug!(%remote, %error, "connection ended early");
     }
 }
+
+/// The least that hyper takes as a limit, in bytes.
+const HEAD_BYTES_MAX_LEAST: usize = 8192;

@@ -53,18 +53,11 @@ struct HeldBody {
 impl Dispatcher {
     pub(super) fn new(router: Router, limits: Limits, unfinished: Unfinished) -> Self {
         let permits = limits.bodies_bytes_max.min(Semaphore::MAX_PERMITS);
-        Self {
-            bodies: Arc::new(Semaphore::new(permits)),
-            limits,
-            router,
-            unfinished,
-        }
+        Self { bodies: Arc::new(Semaphore::new(permits)), limits, router, unfinished }
     }
 
     /// Everything above the connection, as one warp filter.
-    pub(super) fn into_filter(
-        self,
-    ) -> impl Filter<Extract = (http::Response<Bytes>,), Error = Rejection> + Clone {
+    pub(super) fn into_filter(self) -> impl Filter<Extract = (http::Response<Bytes>,), Error = Rejection> + Clone {
         let this = Arc::new(self);
         let query = warp::query::raw().or(warp::any().map(String::new)).unify();
         warp::method()
@@ -75,14 +68,7 @@ impl Dispatcher {
             .and(warp::body::stream())
             .then(move |method, path, query, headers, caller, body| {
                 let this = Arc::clone(&this);
-                let arrival = Arrival {
-                    body,
-                    caller,
-                    headers,
-                    method,
-                    path,
-                    query,
-                };
+                let arrival = Arrival { body, caller, headers, method, path, query };
                 async move { this.answer(arrival).await }
             })
     }
@@ -97,10 +83,7 @@ impl Dispatcher {
         let (pattern, response) = match self.router.find(&arrival.method, arrival.path.as_str()) {
             Found::Route { route, params } => {
                 let answered = self.answer_on(route, params, &request_id, arrival).await;
-                (
-                    route.pattern.as_str(),
-                    answered.unwrap_or_else(|refusal| *refusal),
-                )
+                (route.pattern.as_str(), answered.unwrap_or_else(|refusal| *refusal))
             }
             Found::WrongMethod { allowed } => ("", wrong_method(&allowed)),
             Found::MalformedPath => ("", refuse(StatusCode::BAD_REQUEST, "The path is malformed")),
@@ -124,16 +107,9 @@ impl Dispatcher {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf,
     {
-        let Arrival {
-            body,
-            caller,
-            headers,
-            query,
-            ..
-        } = arrival;
+        let Arrival { body, caller, headers, query, .. } = arrival;
         let peer = admit(route, &caller, &headers)?;
-        let query = Query::parse(&query)
-            .map_err(|flaw| boxed(StatusCode::BAD_REQUEST, &format!("The {flaw}")))?;
+        let query = Query::parse(&query).map_err(|flaw| boxed(StatusCode::BAD_REQUEST, &format!("The {flaw}")))?;
         let held = self.read_body(route, &headers, body).await?;
         let request = Request {
             body: held.bytes,
@@ -149,22 +125,13 @@ impl Dispatcher {
         self.run(route, request, held.permit).await
     }
 
-    async fn read_body<S, B>(
-        &self,
-        route: &Route,
-        headers: &HeaderMap,
-        body: S,
-    ) -> Result<HeldBody, Box<Response>>
+    async fn read_body<S, B>(&self, route: &Route, headers: &HeaderMap, body: S) -> Result<HeldBody, Box<Response>>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf,
     {
-        let announced = headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok());
-        let announced = announced
-            .and_then(|length| length.parse::<u64>().ok())
-            .unwrap_or(0);
+        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let announced = announced.and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
         if announced > route.body_bytes_max as u64 {
             return Err(too_long(route));
         }
@@ -187,8 +154,7 @@ impl Dispatcher {
         let mut bytes = BytesMut::new();
         let mut permit: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = body.next().await {
-            let chunk = chunk
-                .map_err(|_| boxed(StatusCode::BAD_REQUEST, "The request body is cut short"))?;
+            let chunk = chunk.map_err(|_| boxed(StatusCode::BAD_REQUEST, "The request body is cut short"))?;
             if chunk.remaining() > route.body_bytes_max.saturating_sub(bytes.len()) {
                 return Err(too_long(route));
             }
@@ -201,10 +167,7 @@ impl Dispatcher {
             }
             bytes.put(chunk);
         }
-        Ok(HeldBody {
-            bytes: bytes.freeze(),
-            permit,
-        })
+        Ok(HeldBody { bytes: bytes.freeze(), permit })
     }
 
     /// Runs the handler as a task of its own: a caller that hangs up does not stop it between two
@@ -228,17 +191,12 @@ impl Dispatcher {
             Ok(Err(failure)) => {
                 let (method, pattern) = (&route.method, &route.pattern);
                 tracing::error!(%method, pattern, request_id, %failure, "a handler did not finish");
-                Err(boxed(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Internal server error",
-                ))
+                Err(boxed(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"))
             }
             Err(_) => {
                 let (method, pattern) = (&route.method, &route.pattern);
                 tracing::warn!(%method, pattern, request_id, "a handler is slow; its caller gets 503");
-                Err(busy(
-                    "The answer takes too long; the request may still be carried out",
-                ))
+                Err(busy("The answer takes too long; the request may still be carried out"))
             }
         }
     }
@@ -253,24 +211,14 @@ impl Dispatcher {
 fn admit(route: &Route, caller: &Caller, headers: &HeaderMap) -> Result<Peer, Box<Response>> {
     let public = route.access.is_public();
     if !public && !caller.over_tls {
-        return Err(boxed(
-            StatusCode::BAD_REQUEST,
-            "This route needs a TLS connection",
-        ));
+        return Err(boxed(StatusCode::BAD_REQUEST, "This route needs a TLS connection"));
     }
     let authorization = headers.contains_key(AUTHORIZATION);
     if authorization && !public {
         let detail = "This route takes a client certificate, not an Authorization header";
-        return Err(Box::new(Response::jsonapi_error(
-            StatusCode::UNAUTHORIZED,
-            detail,
-        )));
+        return Err(Box::new(Response::jsonapi_error(StatusCode::UNAUTHORIZED, detail)));
     }
-    let peer = if authorization {
-        Peer::Anonymous
-    } else {
-        caller.peer.clone()
-    };
+    let peer = if authorization { Peer::Anonymous } else { caller.peer.clone() };
     if route.access.admits(&peer) {
         return Ok(peer);
     }
@@ -279,10 +227,7 @@ fn admit(route: &Route, caller: &Caller, headers: &HeaderMap) -> Result<Peer, Bo
         Peer::Certified { .. } => "The client certificate's role does not admit it to this route",
         Peer::Unentitled { .. } => "The client certificate's subject gives it no role",
     };
-    Err(Box::new(Response::jsonapi_error(
-        StatusCode::FORBIDDEN,
-        detail,
-    )))
+    Err(Box::new(Response::jsonapi_error(StatusCode::FORBIDDEN, detail)))
 }
 
 fn refuse(status: StatusCode, text: &str) -> Response {
@@ -306,10 +251,7 @@ fn too_long(route: &Route) -> Box<Response> {
 
 fn wrong_method(allowed: &[Method]) -> Response {
     let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-    let refusal = refuse(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "Method not allowed on this path",
-    );
+    let refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed on this path");
     match HeaderValue::try_from(names.join(", ")) {
         Ok(names) => refusal.with_header(ALLOW, names),
         Err(_) => refusal,
@@ -317,11 +259,7 @@ fn wrong_method(allowed: &[Method]) -> Response {
 }
 
 fn finish(response: Response, request_id: &str) -> http::Response<Bytes> {
-    let Response {
-        body,
-        headers,
-        status,
-    } = response;
+    let Response { body, headers, status } = response;
     let mut http = http::Response::new(body);
     *http.status_mut() = status;
     *http.headers_mut() = headers;
@@ -335,9 +273,7 @@ fn finish(response: Response, request_id: &str) -> http::Response<Bytes> {
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let harmless = |id: &&str| {
-        let letters = id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        let letters = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         letters && (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
     };
     given.filter(harmless).map_or_else(random_id, str::to_owned)

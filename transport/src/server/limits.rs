@@ -29,7 +29,7 @@ pub struct Limits {
     /// How long a TLS handshake may take: two round trips and two signatures, with room for three
     /// lost packets sent again after 1 s, then 2 s.
     pub handshake_timeout: Duration,
-    /// A request's line and header fields together, in bytes (at least 8,192): one TLS record.
+    /// A request's line and header fields together, in bytes (less counts as 8,192): one TLS record.
     /// The longest real one, a quote request with its nonce and mask, is below 1 KiB.
     pub head_bytes_max: usize,
     /// How long a request's line and header fields may take from their first byte on, and from

@@ -65,13 +65,7 @@ impl Server {
         let failed = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self {
-            address,
-            limits,
-            listener,
-            router,
-            tls,
-        })
+        Ok(Self { address, limits, listener, router, tls })
     }
 
     /// The address it listens on, with the real port.
@@ -85,16 +79,9 @@ impl Server {
     /// Handshakes, requests and handlers run in tasks of their own: none delays another. Dropping
     /// the future cuts all connections.
     pub async fn run(self, mut shutdown: Shutdown) -> Drained {
-        let Self {
-            address,
-            limits,
-            listener,
-            router,
-            tls,
-        } = self;
+        let Self { address, limits, listener, router, tls } = self;
         let (unfinished, mut finished) = mpsc::channel(1);
-        let service =
-            warp::service(dispatch::Dispatcher::new(router, limits, unfinished).into_filter());
+        let service = warp::service(dispatch::Dispatcher::new(router, limits, unfinished).into_filter());
         let admission = admission::Admission::new(&limits);
         let mut connections = JoinSet::new();
         let mut failures = 0;
@@ -120,13 +107,8 @@ impl Server {
             let Some(place) = admission.admit(remote.ip()) else {
                 continue;
             };
-            let connection = connection::Connection {
-                limits,
-                place,
-                remote,
-                shutdown: shutdown.clone(),
-                tls: tls.clone(),
-            };
+            let connection =
+                connection::Connection { limits, place, remote, shutdown: shutdown.clone(), tls: tls.clone() };
             connections.spawn(connection.serve(tcp, service.clone()));
         }
         drop((listener, service));

@@ -49,9 +49,7 @@ impl Phase {
 
     /// Whether the bytes that just came in begin a head.
     fn begins_head(&self) -> bool {
-        self.0
-            .compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        self.0.compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -98,11 +96,7 @@ fn in_time(timeout: Duration) -> Pin<Box<Sleep>> {
 }
 
 impl AsyncRead for PatientStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let polled = this.wire.poll_read(cx, buf);
@@ -111,10 +105,7 @@ impl AsyncRead for PatientStream {
         }
         if polled.is_pending() && this.phase.is_head() {
             // One byte a second keeps the deadline where it was.
-            let deadline = this
-                .head_deadline
-                .get_or_insert_with(|| in_time(this.head_timeout))
-                .as_mut();
+            let deadline = this.head_deadline.get_or_insert_with(|| in_time(this.head_timeout)).as_mut();
             ready!(deadline.poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -123,11 +114,7 @@ impl AsyncRead for PatientStream {
 }
 
 impl AsyncWrite for PatientStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = match &mut this.wire {
             Wire::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
@@ -138,12 +125,7 @@ impl AsyncWrite for PatientStream {
             return polled;
         }
         let timeout = this.write_stall_timeout;
-        ready!(
-            this.write_deadline
-                .get_or_insert_with(|| in_time(timeout))
-                .as_mut()
-                .poll(cx)
-        );
+        ready!(this.write_deadline.get_or_insert_with(|| in_time(timeout)).as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -50,33 +50,22 @@ impl ClientTls {
                 Ok(builder)
             })
             .map_err(TlsError::during("set up a TLS client"))?;
-        let store = store(&config.authorities)
-            .map_err(TlsError::during("use the server authorities' certificates"))?;
+        let store = store(&config.authorities).map_err(TlsError::during("use the server authorities' certificates"))?;
         // This replaces the store that the builder filled with the system's authorities.
         builder.set_cert_store(store);
         if let Some(identity) = &config.identity {
-            show(&mut builder, identity)
-                .map_err(TlsError::during("use the client's certificate"))?;
+            show(&mut builder, identity).map_err(TlsError::during("use the client's certificate"))?;
         }
-        Ok(Self {
-            connector: builder.build(),
-            host_names: config.host_names,
-        })
+        Ok(Self { connector: builder.build(), host_names: config.host_names })
     }
 
     /// One connection's state: to `host` (a name or an address without brackets), trusting the
     /// pinned certificate alone if there is a pin, the authorities otherwise.
     pub(crate) fn ssl(&self, host: &str, pin: Option<CertificatePin>) -> Result<Ssl, ErrorStack> {
         let check_name = pin.is_none() && self.host_names == HostNames::Checked;
-        let mut ssl = self
-            .connector
-            .configure()?
-            .verify_hostname(check_name)
-            .into_ssl(host)?;
+        let mut ssl = self.connector.configure()?.verify_hostname(check_name).into_ssl(host)?;
         if let Some(pin) = pin {
-            ssl.set_verify_callback(SslVerifyMode::PEER, move |fine, context| {
-                pin.accepts(fine, context)
-            });
+            ssl.set_verify_callback(SslVerifyMode::PEER, move |fine, context| pin.accepts(fine, context));
         }
         Ok(ssl)
     }
@@ -93,9 +82,7 @@ impl ClientTls {
 
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientTls")
-            .field("host_names", &self.host_names)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientTls").field("host_names", &self.host_names).finish_non_exhaustive()
     }
 }
 

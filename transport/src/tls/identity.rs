@@ -60,15 +60,10 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`], naming the file and what is wrong with it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
-        let pem = std::fs::read(certificate).map_err(|source| IdentityError::CertificateFile {
-            path: certificate.to_owned(),
-            source,
-        })?;
-        let mut chain =
-            certificates_from_pem(&pem).map_err(|source| IdentityError::MalformedCertificate {
-                path: certificate.to_owned(),
-                source,
-            })?;
+        let pem = std::fs::read(certificate)
+            .map_err(|source| IdentityError::CertificateFile { path: certificate.to_owned(), source })?;
+        let mut chain = certificates_from_pem(&pem)
+            .map_err(|source| IdentityError::MalformedCertificate { path: certificate.to_owned(), source })?;
         let leaf = chain.remove(0);
         let key = load_key(key)?;
         Self::new(leaf, chain, key)
@@ -78,22 +73,12 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::Mismatch`] if the certificate is for another key.
-    pub fn new(
-        certificate: X509,
-        chain: Vec<X509>,
-        key: PKey<Private>,
-    ) -> Result<Self, IdentityError> {
-        let certified = certificate
-            .public_key()
-            .map_err(|_| IdentityError::Mismatch)?;
+    pub fn new(certificate: X509, chain: Vec<X509>, key: PKey<Private>) -> Result<Self, IdentityError> {
+        let certified = certificate.public_key().map_err(|_| IdentityError::Mismatch)?;
         if !certified.public_eq(&key) {
             return Err(IdentityError::Mismatch);
         }
-        Ok(Self {
-            certificate,
-            chain,
-            key,
-        })
+        Ok(Self { certificate, chain, key })
     }
 
     /// The certificate itself.
@@ -114,21 +99,15 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
 pub(crate) fn load_key(path: &Path) -> Result<PKey<Private>, IdentityError> {
     let pem = secret_file::read(path).map_err(IdentityError::KeyFile)?;
     // An encrypted key would make openssl ask at the terminal; the callback answers "no password".
-    PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|source| {
-        IdentityError::MalformedKey {
-            path: path.to_owned(),
-            source,
-        }
-    })
+    PKey::private_key_from_pem_callback(&pem, |_| Ok(0))
+        .map_err(|source| IdentityError::MalformedKey { path: path.to_owned(), source })
 }
 
 /// Reads one or more PEM certificates, such as a file of trusted authorities, in their order.

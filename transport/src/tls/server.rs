@@ -3,9 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{
-    Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
-};
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion};
 use openssl::stack::Stack;
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
@@ -50,12 +48,7 @@ impl ServerTls {
     }
 
     pub(crate) fn ssl(&self) -> Result<Ssl, ErrorStack> {
-        Ssl::new(
-            self.0
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .context(),
-        )
+        Ssl::new(self.0.read().unwrap_or_else(PoisonError::into_inner).context())
     }
 }
 
@@ -81,22 +74,17 @@ fn acceptor(identity: &Identity, clients: &ClientAuth) -> Result<SslAcceptor, Tl
     let (mode, authorities) = match clients {
         ClientAuth::None => (SslVerifyMode::NONE, [].as_slice()),
         ClientAuth::Optional(authorities) => (SslVerifyMode::PEER, authorities.as_slice()),
-        ClientAuth::Required(authorities) => (
-            SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
-            authorities.as_slice(),
-        ),
+        ClientAuth::Required(authorities) => {
+            (SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, authorities.as_slice())
+        }
     };
     builder.set_verify(mode);
-    trust_clients(&mut builder, authorities)
-        .map_err(TlsError::during("use the client authorities' certificates"))?;
+    trust_clients(&mut builder, authorities).map_err(TlsError::during("use the client authorities' certificates"))?;
     Ok(builder.build())
 }
 
 /// Shows an identity; the same for both ends.
-pub(super) fn show(
-    builder: &mut openssl::ssl::SslContextBuilder,
-    identity: &Identity,
-) -> Result<(), ErrorStack> {
+pub(super) fn show(builder: &mut openssl::ssl::SslContextBuilder, identity: &Identity) -> Result<(), ErrorStack> {
     builder.set_certificate(identity.certificate())?;
     builder.set_private_key(identity.key())?;
     for intermediate in identity.chain() {
@@ -105,10 +93,7 @@ pub(super) fn show(
     builder.check_private_key()
 }
 
-fn trust_clients(
-    builder: &mut openssl::ssl::SslContextBuilder,
-    authorities: &[X509],
-) -> Result<(), ErrorStack> {
+fn trust_clients(builder: &mut openssl::ssl::SslContextBuilder, authorities: &[X509]) -> Result<(), ErrorStack> {
     let mut store = X509StoreBuilder::new()?;
     let mut names = Stack::new()?;
     for authority in authorities {

@@ -1,0 +1,1 @@
+//! The ledger as its callers meet it: over sockets, killed, starved, damaged.

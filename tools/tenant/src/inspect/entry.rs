@@ -1,0 +1,167 @@
+//! A ledger entry, its body in the words of the specification.
+
+use evidence::quote::Quote;
+use ledger_protocol::{
+    Entry, Kind,
+    body::{
+        AgentPolicy, Body, CheckpointBody, Enrol, Genesis, KeyRelease, Miss, NamedPolicy, OperatorAction, PolicyBody,
+        QuoteBody, ReleasePhase, Retire, Revocation, ServiceStart, Verdict, VerdictResult,
+    },
+};
+use messages::cbor::CborError;
+use serde_json::{Map, Value, json};
+
+use super::time;
+use crate::failure::Failure;
+
+pub(super) fn inspect(bytes: &[u8]) -> Result<Value, Failure> {
+    let entry = Entry::decode(bytes).map_err(|error| {
+        Failure::system("read this as a ledger entry", error)
+            .remedy("expected one entry's CBOR, e.g. entries/<index>.cbor of a bundle")
+    })?;
+    let body = body(&entry)
+        .map_err(|error| Failure::system(format_args!("read the {} body of this entry", entry.kind.name()), error))?;
+    Ok(json!({
+        "kind": entry.kind.name(),
+        "kind_number": entry.kind.number(),
+        "agent": entry.agent.as_ref().map(|agent| agent.as_str()),
+        "seq": entry.seq,
+        "prev": entry.prev.to_string(),
+        "recorded": time(entry.recorded.0),
+        "recorded_ms": entry.recorded.0,
+        "leaf_hash": Entry::leaf_hash(bytes).to_string(),
+        "bytes": bytes.len(),
+        "body": body,
+    }))
+}
+
+fn body(entry: &Entry) -> Result<Value, CborError> {
+    let bytes = entry.body.as_slice();
+    Ok(match entry.kind {
+        Kind::Genesis => {
+            let Genesis { format, origin, vkey, created } = Genesis::decode(bytes)?;
+            json!({"format": format, "origin": origin, "vkey": vkey, "created": time(created.0)})
+        }
+        Kind::Enrol => {
+            let Enrol { slot, binding, ek_certificate, registrar } = Enrol::decode(bytes)?;
+            let certificate = if ek_certificate == 0 { "verified" } else { "danger-unverified" };
+            json!({"slot": slot, "binding": binding, "ek_certificate": certificate, "registrar": registrar})
+        }
+        Kind::Quote => quote(&QuoteBody::decode(bytes)?),
+        Kind::Verdict => verdict(&Verdict::decode(bytes)?),
+        Kind::KeyRelease => {
+            let KeyRelease { phase, verdict, key_id, recipient, reason } = KeyRelease::decode(bytes)?;
+            let phase = match phase {
+                ReleasePhase::Authorised => "authorised",
+                ReleasePhase::Delivered => "delivered",
+                ReleasePhase::Withheld => "withheld",
+                ReleasePhase::Revoked => "revoked",
+            };
+            json!({"phase": phase, "verdict": verdict, "key_id": key_id, "recipient": recipient, "reason": reason})
+        }
+        Kind::Checkpoint => {
+            let CheckpointBody { tree_size, note } = CheckpointBody::decode(bytes)?;
+            json!({"tree_size": tree_size, "note": note})
+        }
+        Kind::Policy => policy(&PolicyBody::decode(bytes)?),
+        Kind::Miss => {
+            let Miss { due, reason, attempts, text } = Miss::decode(bytes)?;
+            json!({"due": time(due.0), "reason": format!("{reason:?}"), "attempts": attempts, "text": text})
+        }
+        Kind::Retire => {
+            let Retire { actor, reason } = Retire::decode(bytes)?;
+            json!({"actor": actor, "reason": reason})
+        }
+        Kind::OperatorAction => {
+            let OperatorAction { action, actor, target, detail } = OperatorAction::decode(bytes)?;
+            json!({"action": action, "actor": actor, "target": target, "detail": detail})
+        }
+        Kind::Revocation => {
+            let Revocation { phase, verdict, channel, event, text } = Revocation::decode(bytes)?;
+            json!({"phase": format!("{phase:?}"), "verdict": verdict, "channel": channel, "event": event, "text": text})
+        }
+        Kind::ServiceStart => {
+            let ServiceStart { service, build, instance } = ServiceStart::decode(bytes)?;
+            json!({"service": service, "build": build, "instance": instance})
+        }
+        // This version writes none of these; their bytes are shown.
+        Kind::Timestamp | Kind::Census | Kind::Maintenance | Kind::Unknown(_) => json!({"cbor": hex::encode(bytes)}),
+    })
+}
+
+fn quote(body: &QuoteBody) -> Value {
+    let mut pcrs = Map::new();
+    for bank in &body.pcrs {
+        let values: Map<String, Value> =
+            bank.values.iter().map(|(index, value)| (index.to_string(), hex::encode(value).into())).collect();
+        pcrs.insert(format!("{:#06x}", bank.alg), values.into());
+    }
+    let parsed = match Quote::parse(&body.attest, &body.signature) {
+        Ok(quote) => {
+            let clock = quote.clock_info();
+            json!({
+                "nonce": String::from_utf8_lossy(quote.extra_data()),
+                "clock_ms": clock.clock_ms,
+                "reset_count": clock.reset_count,
+                "restart_count": clock.restart_count,
+                "safe": clock.safe,
+                "firmware_version": format!("{:016x}", quote.firmware_version()),
+            })
+        }
+        Err(error) => json!({"malformed": error.to_string()}),
+    };
+    json!({
+        "beacon": {"tree_size": body.beacon.tree_size, "note_digest": body.beacon.note_digest},
+        "salt": body.salt,
+        "attest": hex::encode(&body.attest),
+        "signature": hex::encode(&body.signature),
+        "quote": parsed,
+        "pcrs": pcrs,
+        "ima": {"from": body.ima.from, "count": body.ima.count, "delta": body.ima.delta},
+        "boot_log": body.boot_log,
+    })
+}
+
+fn verdict(body: &Verdict) -> Value {
+    let result = match body.result {
+        VerdictResult::Pass => "pass",
+        VerdictResult::Fail => "fail",
+        VerdictResult::Error => "error",
+    };
+    let finding = |f: &ledger_protocol::body::Finding| json!({"component": f.component, "event": f.event, "severity": f.severity, "text": f.text});
+    json!({
+        "quote": body.quote,
+        "result": result,
+        "findings": body.findings.iter().map(finding).collect::<Vec<_>>(),
+        "policies": body.policies,
+        "binding": body.binding,
+        "appraiser": body.appraiser,
+        "ima_state": {"count": body.ima_state.count, "running": hex::encode(&body.ima_state.running)},
+    })
+}
+
+fn policy(body: &PolicyBody) -> Value {
+    match body {
+        PolicyBody::Agent(AgentPolicy {
+            interval_ms,
+            tolerance_ms,
+            hash_algs,
+            enc_algs,
+            sign_algs,
+            labels,
+            policies,
+            binding,
+        }) => {
+            let labels: Map<String, Value> = labels.iter().map(|l| (l.name.clone(), l.value.clone().into())).collect();
+            let policies: Map<String, Value> =
+                policies.iter().map(|p| (p.role.clone(), p.digest.to_string().into())).collect();
+            json!({
+                "scope": "agent", "interval_ms": interval_ms, "tolerance_ms": tolerance_ms, "hash_algs": hash_algs,
+                "enc_algs": enc_algs, "sign_algs": sign_algs, "labels": labels, "policies": policies, "binding": binding,
+            })
+        }
+        PolicyBody::Named(NamedPolicy { role, name, content, actor }) => {
+            json!({"scope": "named", "role": role, "name": name, "content": content, "actor": actor})
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Status in plain words and in JSON.
+
+use messages::{
+    AgentId,
+    keylime::{AgentStatus, AttestationStatus},
+};
+
+use crate::failure::Failure;
+
+pub(super) fn status(agent: &AgentId, status: &AgentStatus, json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", as_json(agent, status)?);
+        return Ok(());
+    }
+    println!("{agent}: {}", verdict(status.attestation_status));
+    if let Some(reason) = &status.reason {
+        println!("  why          {}", printable(reason));
+    }
+    println!("  state        {:?} ({})", status.operational_state, status.operational_state as u8);
+    println!(
+        "  passed       {} attestations, every {}",
+        status.attestation_count,
+        printable(&status.attestation_period)
+    );
+    if let Some(age) = status.quote_age_ms {
+        println!("  last quote   {}.{:03} s ago", age / 1_000, age % 1_000);
+    }
+    if let Some(event) = &status.last_event_id {
+        println!("  last failure {}", printable(event));
+    }
+    if let Some(key) = &status.key_state {
+        println!("  key          {}", printable(key));
+    }
+    for (name, value) in &status.labels {
+        println!("  label        {}={}", printable(name), printable(value));
+    }
+    if let Some(binding) = &status.binding {
+        println!("  binding      {binding}");
+    }
+    Ok(())
+}
+
+pub(super) fn list(all: &[(AgentId, AgentStatus)], json: bool) -> Result<(), Failure> {
+    if json {
+        let agents: Result<Vec<_>, _> = all.iter().map(|(agent, status)| as_json(agent, status)).collect();
+        println!("{}", serde_json::Value::from(agents?));
+        return Ok(());
+    }
+    for (agent, status) in all {
+        let key = status.key_state.as_deref().unwrap_or("-");
+        println!(
+            "{agent:<40} {:<8} {:>8} passed  key {}",
+            word(status.attestation_status),
+            status.attestation_count,
+            printable(key)
+        );
+    }
+    if all.is_empty() {
+        eprintln!("no machine is at the verifier; add one with: attestry tenant add AGENT");
+    }
+    Ok(())
+}
+
+fn as_json(agent: &AgentId, status: &AgentStatus) -> Result<serde_json::Value, Failure> {
+    let failed = |error| Failure::system("write a status as JSON", error);
+    let mut value = serde_json::to_value(status).map_err(failed)?;
+    if let Some(object) = value.as_object_mut() {
+        object.insert("agent_id".to_owned(), agent.as_str().into());
+    }
+    Ok(value)
+}
+
+fn word(status: AttestationStatus) -> &'static str {
+    match status {
+        AttestationStatus::Fail => "FAIL",
+        AttestationStatus::Pass => "PASS",
+        AttestationStatus::Pending => "PENDING",
+        AttestationStatus::Timeout => "TIMEOUT",
+    }
+}
+
+fn verdict(status: AttestationStatus) -> &'static str {
+    match status {
+        AttestationStatus::Fail => "FAIL, not trusted",
+        AttestationStatus::Pass => "PASS, trusted",
+        AttestationStatus::Pending => "PENDING, not judged yet",
+        AttestationStatus::Timeout => "TIMEOUT, its last pass is too old to count",
+    }
+}
+
+/// A server's text on a terminal: without what could steer it.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
