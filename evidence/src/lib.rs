@@ -9,6 +9,7 @@
 
 pub mod algorithm;
 pub mod attest;
+pub mod boot_log;
 pub mod credential;
 pub mod crypto;
 pub mod der;
