@@ -52,7 +52,7 @@ pub(crate) use hasher::BankHasher;
 use cursor::Cursor;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A well-formed boot event log; nothing in it is authenticated.
 #[derive(Clone, Debug)]
@@ -100,7 +100,8 @@ impl<'a> BootLog<'a> {
         if bytes.len() > LOG_BYTES_MAX {
             return Err(MalformedBootLog::TooLong { max: LOG_BYTES_MAX, found: bytes.len() });
         }
-        if is_padding(bytes) {
+        let padding_from = padding_from(bytes);
+        if padding_from == 0 {
             return Err(MalformedBootLog::Empty { bytes: bytes.len() });
         }
         let mut cursor = Cursor::new(bytes, 0);
@@ -117,13 +118,13 @@ impl<'a> BootLog<'a> {
         };
         let mut log = Self { format, spec_id, events: Vec::new(), startup_locality: None, padding_bytes: 0 };
         log.push(first)?;
-        log.read_events(cursor)?;
+        log.read_events(cursor, padding_from)?;
         Ok(log)
     }
 
-    fn read_events(&mut self, mut cursor: Cursor<'a>) -> Result<(), MalformedBootLog> {
+    fn read_events(&mut self, mut cursor: Cursor<'a>, padding_from: usize) -> Result<(), MalformedBootLog> {
         while !cursor.is_empty() {
-            if is_padding(cursor.rest()) {
+            if cursor.offset() >= padding_from {
                 self.padding_bytes = cursor.rest().len();
                 break;
             }
@@ -199,11 +200,7 @@ fn legacy_event<'a>(cursor: &mut Cursor<'a>, number: usize) -> Result<Event<'a>,
 }
 
 /// Reads a `TCG_PCR_EVENT2`.
-fn agile_event<'a>(
-    cursor: &mut Cursor<'a>,
-    number: usize,
-    spec_id: &SpecId,
-) -> Result<Event<'a>, MalformedBootLog> {
+fn agile_event<'a>(cursor: &mut Cursor<'a>, number: usize, spec_id: &SpecId) -> Result<Event<'a>, MalformedBootLog> {
     let place = EventPlace { number, offset: cursor.offset() };
     let (register, event_type) = register_and_type(cursor)?;
     let count = cursor.count("digests", spec_id.algorithms.len())?;
@@ -266,11 +263,14 @@ fn startup_locality(event: &Event<'_>) -> Result<Option<u8>, MalformedBootLog> {
     }
 }
 
-/// Whether all of `rest` is what flash memory or a zeroed area reads as.
-fn is_padding(rest: &[u8]) -> bool {
-    // Most events end the question at their first or second byte.
-    let uniform = |value: u8| rest.iter().all(|byte| *byte == value);
-    uniform(0xff) || uniform(0)
+/// Where the run of equal bytes at the end begins, if they are what flash memory or a zeroed area reads as.
+///
+/// Found once, since a log may be made so that looking for it at each event takes very long.
+fn padding_from(bytes: &[u8]) -> usize {
+    match bytes.last() {
+        Some(last @ (0 | 0xff)) => bytes.iter().rposition(|byte| byte != last).map_or(0, |position| position + 1),
+        _ => bytes.len(),
+    }
 }
 
 /// Largest log that is read: sixteen times the 256 KiB that firmware sets aside for one.

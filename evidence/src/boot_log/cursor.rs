@@ -93,12 +93,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// A count as found, if it is at most `max`.
-pub(super) fn bounded(
-    field: &'static str,
-    offset: usize,
-    found: u64,
-    max: usize,
-) -> Result<usize, MalformedBootLog> {
+pub(super) fn bounded(field: &'static str, offset: usize, found: u64, max: usize) -> Result<usize, MalformedBootLog> {
     match usize::try_from(found) {
         Ok(count) if count <= max => Ok(count),
         _ => Err(MalformedBootLog::Count { field, offset, max, found }),

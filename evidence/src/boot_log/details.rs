@@ -73,16 +73,10 @@ impl<'a> Event<'a> {
             | EventType::EFI_BOOT_SERVICES_DRIVER
             | EventType::EFI_RUNTIME_SERVICES_DRIVER => EventDetails::Image(ImageLoad::parse(data, offset)?),
             EventType::EFI_GPT_EVENT | EventType::EFI_GPT_EVENT2 => EventDetails::Gpt(Gpt::parse(data, offset)?),
-            EventType::EFI_PLATFORM_FIRMWARE_BLOB => {
-                EventDetails::Firmware(FirmwareBlob::parse(data, offset, false)?)
-            }
+            EventType::EFI_PLATFORM_FIRMWARE_BLOB => EventDetails::Firmware(FirmwareBlob::parse(data, offset, false)?),
             EventType::EFI_PLATFORM_FIRMWARE_BLOB2 => EventDetails::Firmware(FirmwareBlob::parse(data, offset, true)?),
-            EventType::EFI_HANDOFF_TABLES => {
-                EventDetails::HandoffTables(HandoffTable::parse_all(data, offset, false)?)
-            }
-            EventType::EFI_HANDOFF_TABLES2 => {
-                EventDetails::HandoffTables(HandoffTable::parse_all(data, offset, true)?)
-            }
+            EventType::EFI_HANDOFF_TABLES => EventDetails::HandoffTables(HandoffTable::parse_all(data, offset, false)?),
+            EventType::EFI_HANDOFF_TABLES2 => EventDetails::HandoffTables(HandoffTable::parse_all(data, offset, true)?),
             _ => EventDetails::Other(text::strict_utf8(data).map(str::to_owned)),
         })
     }
@@ -106,7 +100,9 @@ impl fmt::Display for EventDetails<'_> {
                 write!(f, "firmware volume of {length} bytes at {base:#x}")?;
                 description.as_ref().map_or(Ok(()), |description| write!(f, ", {description:?}"))
             }
-            Self::Gpt(gpt) => write!(f, "partition table of disk {} with {} partitions", gpt.disk, gpt.partitions.len()),
+            Self::Gpt(gpt) => {
+                write!(f, "partition table of disk {} with {} partitions", gpt.disk, gpt.partitions.len())
+            }
             Self::HandoffTables(tables) => write!(f, "{} tables handed over", tables.len()),
             Self::Image(image) => {
                 write!(f, "image of {} bytes from {}", image.length, image.path.to_string().escape_debug())

@@ -93,8 +93,7 @@ fn node_text(out: &mut String, kind: u8, subtype: u8, body: &[u8]) -> Option<()>
             write!(out, "Pci({device:#x},{function:#x})")
         }
         (1, 3) => {
-            let (memory, from, to) =
-                (cursor.u32("type").ok()?, cursor.u64("start").ok()?, cursor.u64("end").ok()?);
+            let (memory, from, to) = (cursor.u32("type").ok()?, cursor.u64("start").ok()?, cursor.u64("end").ok()?);
             write!(out, "MemoryMapped({memory},{from:#x},{to:#x})")
         }
         (2, 1) => {

@@ -123,10 +123,9 @@ impl Check<'_, '_> {
             EventDetails::Separator(value) => self.separator(*value),
             EventDetails::Tagged(tagged) => match tagged.tag {
                 Tag::Other(_) | Tag::Windows(_) => self.perhaps(),
-                Tag::LinuxInitrd
-                | Tag::LinuxLoadOptions
-                | Tag::SystemdAddon(_)
-                | Tag::SystemdLoaderConfiguration => Ok((Coverage::Elsewhere, None)),
+                Tag::LinuxInitrd | Tag::LinuxLoadOptions | Tag::SystemdAddon(_) | Tag::SystemdLoaderConfiguration => {
+                    Ok((Coverage::Elsewhere, None))
+                }
             },
             EventDetails::Variable(variable) => self.variable(variable),
         }

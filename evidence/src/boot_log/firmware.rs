@@ -52,7 +52,9 @@ impl fmt::Display for NoAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Other(text) => write!(f, "a remark that is not measured, {text:?}"),
-            Self::Sp800155 { version } => write!(f, "where reference measurements are found (SP 800-155, version {version})"),
+            Self::Sp800155 { version } => {
+                write!(f, "where reference measurements are found (SP 800-155, version {version})")
+            }
             Self::SpecId => f.write_str("the log's header"),
             Self::StartupLocality(locality) => write!(f, "TPM2_Startup came from locality {locality}"),
             Self::WindowsTrustPoint => f.write_str("Windows' trust point, a signed statement that is not measured"),

@@ -67,7 +67,7 @@ pub struct Signature<'a> {
 pub struct SignatureList<'a> {
     /// What the entries are.
     pub kind: SignatureKind,
-    /// The entries, at most [`SIGNATURES_MAX`].
+    /// The entries, at most 8192 in all of a database.
     pub signatures: Vec<Signature<'a>>,
 }
 
@@ -302,7 +302,7 @@ impl fmt::Display for Variable<'_> {
 }
 
 /// Entries of one database that are read: ten times the longest dbx published.
-pub const SIGNATURES_MAX: usize = 8192;
+const SIGNATURES_MAX: usize = 8192;
 /// Two flexible members of one element each, and their alignment to 8 bytes.
 const SHIM_PADDING_BYTES_MAX: usize = 8;
 /// Type and three sizes.

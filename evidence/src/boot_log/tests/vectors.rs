@@ -41,9 +41,8 @@ fn expectation(name: &str) -> Option<Value> {
 }
 
 fn hex_values(log: &BootLog<'_>) -> BTreeMap<String, BTreeMap<String, String>> {
-    let values = |replay: Replay| {
-        replay.values().iter().map(|(index, value)| (index.to_string(), value.to_string())).collect()
-    };
+    let values =
+        |replay: Replay| replay.values().iter().map(|(index, value)| (index.to_string(), value.to_string())).collect();
     log.banks().map(|bank| (bank.to_string(), values(log.replay(bank).unwrap()))).collect()
 }
 
@@ -103,8 +102,12 @@ fn values_read_from_real_tpms_equal_the_replay() {
     for (name, bytes) in logs {
         let Some(expected) = expectation(&name) else { continue };
         let Some(banks) = expected["origin_values"]["pcrs"].as_object() else { continue };
-        let differing: Vec<&str> =
-            expected["origin_values"]["mismatch_with_replay"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let differing: Vec<&str> = expected["origin_values"]["mismatch_with_replay"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         let ours = hex_values(&BootLog::parse(&bytes).unwrap());
         for (bank, values) in banks {
             for (index, value) in values.as_object().unwrap() {
@@ -161,12 +164,12 @@ fn data_of_real_logs_that_must_give_its_digest_does_but_where_the_machine_itself
         }
     }
     // A Power machine's own firmware, and a boot loader that logged its command line cut short.
-    differing.retain(|place| !place.starts_with("acs_tpm2bios.log") && !place.starts_with("arch-linux-workstation.bin"));
+    differing
+        .retain(|place| !place.starts_with("acs_tpm2bios.log") && !place.starts_with("arch-linux-workstation.bin"));
     assert!(verified > 4000, "{verified}");
     assert_eq!(differing, Vec::<String>::new());
     // A load option that this laptop logged behind the variable's end.
-    let laptop =
-        "tpm12_windows_lenovo_x1carbonv3 event 23 at byte 14082: 1235 bytes left over at byte 14182, \
+    let laptop = "tpm12_windows_lenovo_x1carbonv3 event 23 at byte 14082: 1235 bytes left over at byte 14182, \
          expected the variable to end there";
     assert_eq!(malformed, [laptop]);
 }
