@@ -35,9 +35,8 @@ impl NoAction {
         if data.starts_with(spec_id::SIGNATURE) {
             return Self::SpecId;
         }
-        match data.strip_prefix(STARTUP_LOCALITY) {
-            Some([locality]) => return Self::StartupLocality(*locality),
-            Some(_) | None => (),
+        if let Some([locality]) = data.strip_prefix(STARTUP_LOCALITY) {
+            return Self::StartupLocality(*locality);
         }
         let versions: [(&[u8], u8); 3] =
             [(b"SP800-155 Event\0", 1), (b"SP800-155 Event2", 2), (b"SP800-155 Event3", 3)];

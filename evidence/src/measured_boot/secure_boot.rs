@@ -80,10 +80,8 @@ impl Reading {
             return Ok(());
         }
         match &event.details {
-            EventDetails::Separator(SeparatorValue::HandOver) if !self.is_separated => self.is_separated = true,
-            EventDetails::Separator(SeparatorValue::HandOver) => {
-                findings.add_at(event, FindingKind::Repeated { what: "the separator of PCR 7" });
-            }
+            // Some firmware separates twice; only what stands before the first one is the firmware's word.
+            EventDetails::Separator(SeparatorValue::HandOver) => self.is_separated = true,
             EventDetails::Action(action) if required.is_some_and(|required| required.actions.contains(action)) => (),
             EventDetails::Variable(variable) if event.event.event_type() == EventType::EFI_VARIABLE_AUTHORITY => {
                 self.authority(event, variable, signers, findings)?;

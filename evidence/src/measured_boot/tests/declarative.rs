@@ -88,7 +88,8 @@ fn whatever_is_required_and_not_measured_is_missing() {
     let db = builder::variable(builder::SECURITY_DATABASE, "db", b"");
     let is_db = move |event: &Draft| event.event_type == builder::DRIVER_CONFIG && event.data.starts_with(&db[..16]);
     let separator = |event: &Draft| event.register == 7 && event.event_type == builder::SEPARATOR;
-    let drops: [(&str, Box<dyn Fn(&Draft) -> bool>); 8] = [
+    type IsDropped = Box<dyn Fn(&Draft) -> bool>;
+    let drops: [(&str, IsDropped); 8] = [
         ("everything in PCR 7", Box::new(register(7))),
         ("db and dbx", Box::new(is_db)),
         ("the separator", Box::new(separator)),

@@ -177,7 +177,7 @@ fn real_logs_pass_only_with_their_own_registers() {
 #[test]
 fn real_machines_secure_boot_is_read_as_it_is() {
     let Some(logs) = vectors::logs() else { return };
-    let (mut on, mut off) = (0, 0);
+    let (mut on, mut off, mut undecided) = (0, 0, Vec::new());
     for (name, bytes) in &logs {
         let Ok(log) = BootLog::parse(bytes) else { continue };
         let Some(bank) = log.banks().find(|bank| bank.algorithm().meets_floor()) else { continue };
@@ -196,9 +196,22 @@ fn real_machines_secure_boot_is_read_as_it_is() {
         on += u32::from(if_on.passed());
         off += u32::from(if_off.passed());
         if !if_on.passed() && !if_off.passed() {
-            println!("{name}: {:?}", if_on.findings().iter().map(ToString::to_string).collect::<Vec<_>>());
+            undecided.push(name.as_str());
         }
     }
-    println!("{on} on, {off} off");
+    // A Power machine, confidential guests, a shim that logs its lists as firmware's variables, and single events.
+    let expected = [
+        "acs_tpm2bios.log",
+        "ccel_cc_trusted_api.bin",
+        "ccel_cos-113-intel-tdx.bin",
+        "ccel_grub.bin",
+        "ccel_ovmf.bin",
+        "ccel_unpadded.bin",
+        "deb1.log",
+        "event-uefiaction.bin",
+        "event-uefiservices.bin",
+        "event-uefivar.bin",
+    ];
+    assert_eq!(undecided, expected);
     assert!(on >= 10 && off >= 10, "{on} on, {off} off");
 }

@@ -149,6 +149,17 @@ fn create(log: &BootLog<'_>) -> Option<Value> {
         });
         keys[variable.name.as_str()] = signatures.collect();
     }
+    let vendor = events.iter().filter_map(|event| match &event.details {
+        EventDetails::Variable(variable) if variable.name == "vendor_db" => match &variable.value {
+            VariableValue::Authority(authority) => Some(json!({
+                "SignatureOwner": authority.owner?.to_string(),
+                "SignatureData": format!("0x{}", hex::encode(authority.data)),
+            })),
+            _ => None,
+        },
+        _ => None,
+    });
+    let vendor: Vec<Value> = vendor.collect();
     let applications: Vec<String> = of_type(EventType::EFI_BOOT_SERVICES_APPLICATION).map(prefixed).collect();
     let line = events.iter().find_map(|event| match &event.details {
         EventDetails::Ipl(Ipl::CommandLine { text, .. }) => Some(text),
@@ -164,6 +175,7 @@ fn create(log: &BootLog<'_>) -> Option<Value> {
                 .filter(|event| matches!(event.details, EventDetails::Firmware(_))).map(map).collect::<Vec<_>>(),
         }],
         "pk": keys["PK"], "kek": keys["KEK"], "db": keys["db"], "dbx": keys["dbx"],
+        "vendor_db": vendor,
         "mokdig": mok, "mokxdig": mokx,
         "kernels": [{
             "shim_authcode_sha256": applications.first()?, "grub_authcode_sha256": applications.get(1)?,
@@ -193,6 +205,7 @@ fn the_log_keylime_tests_with_passes_its_own_reference_state_and_fails_each_chan
         ("pk", json!([])),
         ("kek", json!([])),
         ("db", json!([])),
+        ("vendor_db", json!([])),
         ("mokdig", json!([])),
         ("mokxdig", json!([])),
         ("has_secureboot", json!(false)),
