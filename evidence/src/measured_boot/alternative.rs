@@ -122,12 +122,14 @@ impl Alternative {
     pub(super) fn registers(&self) -> RegisterSet {
         let stated = self.registers.keys().fold(RegisterSet::EMPTY, |set, index| set.with(*index));
         let kernels = self.files.as_ref().is_some_and(|files| files.kernels.is_some());
-        let relied: [(bool, u32); 6] = [
+        let options = self.command_line.as_ref().is_some_and(|command_line| !command_line.digests.0.is_empty());
+        let relied: [(bool, u32); 7] = [
             (self.secure_boot.is_some() || self.signers.is_some(), 1 << 7),
             (self.images.is_some() || kernels, 1 << 4),
             // Boot loaders put command lines into 8 (GRUB) and 12 (systemd).
             (self.command_line.is_some(), 1 << 8 | 1 << 12),
-            (self.files.is_some(), 1 << 9),
+            // Linux' stub puts load options where files are.
+            (self.files.is_some() || options, 1 << 9),
             (self.uki.is_some(), 1 << 11),
             (self.mok.is_some(), 1 << 14),
         ];

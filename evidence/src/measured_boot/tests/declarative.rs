@@ -209,6 +209,11 @@ fn a_systemd_command_line_and_linux_load_options_are_judged() {
     })]);
     assert!(judge(&policy, &[line("console=tty1")]).passed());
     assert!(judge(&policy, &[options(b"ro")]).passed());
+    // Load options in a register that nobody quoted are anybody's.
+    let forged = builder::agile(&[SHA256], &[options(b"ro")]);
+    let unquoted = support::quoted(SHA256, &[], &[8, 12]);
+    let appraisal = policy.appraise(&BootLog::parse(&forged).unwrap(), &unquoted).unwrap();
+    assert_eq!(codes(&appraisal), ["pcr-not-quoted"]);
     assert_eq!(codes(&judge(&policy, &[line("console=tty12")])), ["command-line-not-accepted", "missing"]);
     assert_eq!(codes(&judge(&policy, &[options(b"rw")])), ["digest-not-accepted", "missing"]);
     assert_eq!(codes(&judge(&policy, &[line("console=tty1"), line("init=/bin/sh")])), ["command-line-not-accepted"]);
@@ -307,5 +312,52 @@ fn patterns_match_whole_texts_whatever_is_in_them() {
     for pattern in ["a)|(b", "(?x) a #"] {
         let document = document(&[json!({"name": "a", "command_line": {"patterns": [pattern]}})]);
         assert!(Policy::from_json(document.to_string().as_bytes()).is_err(), "{pattern}");
+    }
+}
+
+/// A file under `docs/spec`, if the workspace is around this crate.
+fn spec(name: &str) -> String {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().find(|folder| folder.join("Cargo.lock").is_file()).unwrap();
+    std::fs::read_to_string(root.join("docs/spec").join(name)).unwrap()
+}
+
+#[test]
+fn the_specifications_example_is_a_policy() {
+    let text = spec("measured-boot-policy.md");
+    let (_, rest) = text.split_once("```json\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let policy = Policy::from_json(example.as_bytes()).unwrap();
+    let required: Vec<u8> = policy.required_registers().map(|index| index.get()).collect();
+    assert_eq!(required, [0, 4, 7, 8, 11, 12]);
+}
+
+#[test]
+fn the_schema_names_exactly_the_members_the_reader_knows() {
+    let schema: Value = serde_json::from_str(&spec("measured-boot-policy.schema.json")).unwrap();
+    let names = |pointer: &str| -> Vec<String> {
+        schema.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect()
+    };
+    // A member the reader does not know fails as JSON; one it knows fails, if at all, for its value's type.
+    let is_known = |document: Value| match Policy::from_json(document.to_string().as_bytes()) {
+        Err(error) => !format!("{:?}", error).contains("unknown field"),
+        Ok(_) => true,
+    };
+    for name in names("/properties") {
+        assert!(is_known(json!({name.as_str(): 0})), "{name}");
+    }
+    for name in names("/$defs/alternative/properties") {
+        assert!(is_known(document(&[json!({name.as_str(): 0})])), "{name}");
+    }
+    for part in ["secure_boot", "images", "command_line"] {
+        for name in names(&format!("/$defs/{part}/properties")) {
+            assert!(is_known(document(&[json!({part: {name.as_str(): 0}})])), "{part}.{name}");
+        }
+        assert!(!is_known(document(&[json!({part: {"other": 0}})])), "{part}.other");
+    }
+    assert!(!is_known(document(&[json!({"other": 0})])));
+    let full = full_alternative();
+    for name in full.as_object().unwrap().keys() {
+        assert!(names("/$defs/alternative/properties").contains(name), "{name}");
     }
 }
