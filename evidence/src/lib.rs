@@ -22,3 +22,5 @@ pub mod public;
 pub mod quote;
 pub mod reader;
 pub mod signature;
+#[cfg(test)]
+mod testing;

@@ -69,6 +69,12 @@ impl Signature {
         self.scheme.hash
     }
 
+    /// The signature in the form openssl checks: the big-endian integer for RSA, a DER `ECDSA-Sig-Value` for ECDSA.
+    #[must_use]
+    pub fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
     /// Bytes of the RSA signature, or of the longer of `r` and `s`.
     pub(crate) const fn bytes_max(&self) -> usize {
         self.bytes_max

@@ -37,6 +37,10 @@ pub const BLOB_BYTES_MAX: usize = 32 << 20;
 /// Entries in one [`EntryPage`] at most.
 pub const PAGE_ENTRIES_MAX: u64 = 4_096;
 
+/// Bytes of the entries in one [`EntryPage`] after which it ends, unless it would be empty: a
+/// page travels in one answer and both ends hold it whole.
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
+
 /// Checkpoint sizes in one listing at most.
 pub const CHECKPOINTS_MAX: usize = 4_096;
 

@@ -5,7 +5,7 @@ use openssl::derive::Deriver;
 use openssl::ec::{EcGroup, EcKey, EcPoint};
 use openssl::error::ErrorStack;
 use openssl::hash::{Hasher, MessageDigest};
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, PKeyRef, Private, Public};
 use openssl::rsa::Padding;
 use openssl::sign::Signer;
 use zeroize::{Zeroize, Zeroizing};
@@ -23,15 +23,22 @@ pub(super) fn share_rsa(ek: &Ek, randomness: &CredentialRandomness) -> Result<Sh
     let hash = ek.public().name_algorithm();
     let (seed, rest) = randomness.split_at(hash.digest_bytes());
     let (oaep_seed, _) = rest.split_at(hash.digest_bytes());
-    let work = || {
-        let rsa = ek.key().rsa()?;
-        let modulus_bytes = rsa.size() as usize;
-        let padded = oaep(hash.message_digest(), modulus_bytes, seed, oaep_seed)?;
-        let mut encrypted = vec![0; modulus_bytes];
-        rsa.public_encrypt(&padded, &mut encrypted, Padding::NONE)?;
-        Ok((Zeroizing::new(seed.to_vec()), encrypted))
-    };
-    work().map_err(unavailable("encrypt a seed with RSA-OAEP"))
+    let encrypted = encrypt_oaep(ek.key(), hash.message_digest(), seed, oaep_seed);
+    Ok((Zeroizing::new(seed.to_vec()), encrypted.map_err(unavailable("encrypt a seed with RSA-OAEP"))?))
+}
+
+pub(super) fn encrypt_oaep(
+    key: &PKeyRef<Public>,
+    md: MessageDigest,
+    message: &[u8],
+    oaep_seed: &[u8],
+) -> Result<Vec<u8>, ErrorStack> {
+    let rsa = key.rsa()?;
+    let modulus_bytes = rsa.size() as usize;
+    let padded = oaep(md, modulus_bytes, message, oaep_seed)?;
+    let mut encrypted = vec![0; modulus_bytes];
+    rsa.public_encrypt(&padded, &mut encrypted, Padding::NONE)?;
+    Ok(encrypted)
 }
 
 /// EME-OAEP (RFC 8017 §7.1.1) with the seed given, which openssl's own padding does not allow.
@@ -106,7 +113,7 @@ fn ephemeral_key(
     group: &EcGroup,
     curve: EccCurve,
     randomness: &CredentialRandomness,
-) -> Result<EcKey<openssl::pkey::Private>, ErrorStack> {
+) -> Result<EcKey<Private>, ErrorStack> {
     let (bytes, _) = randomness.split_at(curve.coordinate_bytes() + 8);
     let mut context = BigNumContext::new_secure()?;
     let mut order = BigNum::new()?;

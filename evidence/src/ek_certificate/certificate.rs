@@ -6,7 +6,7 @@ use std::ops::Range;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, PKeyRef, Public};
 
-use super::key::{CertificateSignature, bit_string, public_key};
+use super::key::{CertificateSignature, public_key, whole_bytes};
 use super::{pem, time};
 use crate::algorithm::Digest;
 use crate::algorithm::HashAlgorithm;
@@ -112,7 +112,7 @@ impl Certificate {
         let tbs = fields.expect("TBSCertificate", SEQUENCE)?;
         let signed = start..fields.offset();
         let algorithm = fields.expect("signatureAlgorithm", SEQUENCE)?;
-        let signature = bit_string(&fields.expect("signatureValue", BIT_STRING)?)?.to_vec();
+        let signature = whole_bytes("signatureValue", &fields.expect("signatureValue", BIT_STRING)?)?.to_vec();
         fields.finish("Certificate")?;
 
         let tbs = Tbs::read(&tbs)?;
@@ -288,8 +288,9 @@ fn read_basic_constraints(mut value: Der<'_>) -> Result<(bool, Option<u32>), Mal
 
 /// KeyUsage ::= BIT STRING; bit 5 is keyCertSign.
 fn read_key_usage(mut value: Der<'_>) -> Result<bool, MalformedDer> {
-    let bits = bit_string(&value.expect("KeyUsage", BIT_STRING)?)?;
-    Ok(bits.first().is_some_and(|bits| bits & 0x04 != 0))
+    // The first byte counts the bits left out at the end.
+    let bits = value.expect("KeyUsage", BIT_STRING)?.content.get(1);
+    Ok(bits.is_some_and(|bits| bits & 0x04 != 0))
 }
 
 /// A name for people: `CN=…,O=…`, in the order of the certificate.
@@ -418,6 +419,14 @@ pub enum MalformedCertificate {
     /// The cryptographic library failed.
     #[error(transparent)]
     Unavailable(#[from] CryptoUnavailable),
+    /// A key or signature does not consist of whole bytes.
+    #[error("{field} must be a bit string without unused bits, found {found:?} of them")]
+    UnusedBits {
+        /// `subjectPublicKey` or `signatureValue`.
+        field: &'static str,
+        /// The count found; nothing for an empty bit string.
+        found: Option<u8>,
+    },
 }
 
 /// 2.5.29.19.

@@ -17,7 +17,7 @@ use crate::der::{BIT_STRING, CONTEXT_0, Der, Element, INTEGER, MalformedDer, OID
 pub(super) fn public_key(spki: &Element<'_>) -> Result<(PKey<Public>, bool), MalformedCertificate> {
     let mut fields = spki.inside();
     let algorithm = fields.expect("SubjectPublicKeyInfo algorithm", SEQUENCE)?;
-    let bits = bit_string(&fields.expect("subjectPublicKey", BIT_STRING)?)?;
+    let bits = whole_bytes("subjectPublicKey", &fields.expect("subjectPublicKey", BIT_STRING)?)?;
     let oid = algorithm.inside().expect("key algorithm", OID)?.content;
     if !matches!(oid, OID_RSA | OID_RSAES_OAEP | OID_RSASSA_PSS) {
         let key = PKey::public_key_from_der(spki.whole);
@@ -33,13 +33,12 @@ pub(super) fn public_key(spki: &Element<'_>) -> Result<(PKey<Public>, bool), Mal
     Ok((key().map_err(|source| MalformedCertificate::Key { source })?, oid == OID_RSAES_OAEP))
 }
 
-/// The content of a `BIT STRING` without its count of unused bits.
-pub(super) fn bit_string<'a>(element: &Element<'a>) -> Result<&'a [u8], MalformedDer> {
-    element.content.split_first().map(|(_, bits)| bits).ok_or(MalformedDer::Length {
-        field: "BIT STRING",
-        offset: 0,
-        left: 0,
-    })
+/// The content of a `BIT STRING` of whole bytes, as keys and signatures are.
+pub(super) fn whole_bytes<'a>(field: &'static str, element: &Element<'a>) -> Result<&'a [u8], MalformedCertificate> {
+    match element.content.split_first() {
+        Some((0, bytes)) => Ok(bytes),
+        unused => Err(MalformedCertificate::UnusedBits { field, found: unused.map(|(count, _)| *count) }),
+    }
 }
 
 /// How a certificate is signed.

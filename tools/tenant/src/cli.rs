@@ -74,9 +74,9 @@ pub(crate) struct UpArguments {
     /// Ledger's port
     #[arg(long, default_value_t = 8893, value_name = "PORT")]
     pub(crate) ledger_port: u16,
-    /// Origin of the log's checkpoints; fixed when the log is created
-    #[arg(long, default_value = "attestry.local/log", value_name = "NAME")]
-    pub(crate) origin: String,
+    /// Origin of the log's checkpoints, e.g. example.com/attestry; fixed when the log is created, made up if not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) origin: Option<String>,
     /// More names for the servers' certificates
     #[arg(long = "name", value_name = "HOST")]
     pub(crate) names: Vec<String>,

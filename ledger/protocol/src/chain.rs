@@ -1,0 +1,489 @@
+//! Where every chain stands, and what may follow: the rules that each entry of the log obeys.
+
+use std::collections::HashMap;
+
+use messages::cbor::CborError;
+use messages::ledger::Head;
+use messages::{AgentId, Digest, UnixMillis};
+use serde_repr::{Deserialize_repr, Serialize_repr};
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+
+use crate::body::{
+    Body, CheckpointBody, Enrol, Genesis, KeyRelease, Miss, OperatorAction, PolicyBody, QuoteBody, ReleasePhase,
+    Retire, Revocation, ServiceStart, Verdict, VerdictResult,
+};
+use crate::{Beacon, Entry, Kind};
+
+/// Everything the rules need to know of the log so far: a function of its entries.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LogState {
+    agents: HashMap<AgentId, AgentChain>,
+    totals: LogTotals,
+}
+
+/// What belongs to no one agent.
+#[derive(Clone, Copy, Debug, Default, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct LogTotals {
+    /// Entries so far.
+    pub size: u64,
+    /// The sequencer's clock at the last of them.
+    pub recorded: UnixMillis,
+    /// The slot the next new agent must be enrolled into.
+    pub next_slot: u64,
+    /// End of the fleet's chain.
+    pub fleet: Head,
+    /// Index of the fleet's last entry.
+    pub fleet_index: Option<u64>,
+}
+
+/// Where one agent's chain stands.
+#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct AgentChain {
+    /// The chain's end.
+    pub head: Head,
+    /// Index of its last entry.
+    pub last_index: u64,
+    /// The agent's place in the census, for good.
+    pub slot: u64,
+    /// Whether it is in the fleet.
+    pub standing: Standing,
+    /// Size of the checkpoint its latest quote rests on.
+    pub beacon_size: u64,
+    /// Leaf hash of the latest quote since it was enrolled.
+    pub quote: Option<Digest>,
+    /// The latest verdict since it was enrolled.
+    pub verdict: Option<LatestVerdict>,
+    /// Keys whose release is authorised since it was enrolled, oldest first, at most
+    /// [`AUTHORISED_KEYS_MAX`].
+    pub authorised: Vec<AuthorisedKey>,
+}
+
+/// Whether an agent is in the fleet.
+#[derive(Clone, Copy, Debug, Deserialize_repr, Eq, PartialEq, Serialize_repr)]
+#[repr(u8)]
+pub enum Standing {
+    /// Enrolled and not retired.
+    Enrolled = 0,
+    /// Retired; may be enrolled again.
+    Retired = 1,
+}
+
+/// A verdict, as far as later entries depend on it.
+#[derive(Clone, Copy, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct LatestVerdict {
+    /// Its leaf hash.
+    pub leaf_hash: Digest,
+    /// Whether it was a pass.
+    pub passed: bool,
+}
+
+/// A key that may be, or has been, delivered.
+#[derive(Clone, Copy, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct AuthorisedKey {
+    /// Its name.
+    pub key_id: Digest,
+    /// Leaf hash of the passing verdict.
+    pub verdict: Digest,
+}
+
+/// Authorised keys remembered for one agent. It has one at a time; a new one comes with each
+/// provisioning, and a delivery is recorded seconds after its authorisation.
+pub const AUTHORISED_KEYS_MAX: usize = 16;
+
+/// Why an entry may not stand where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleBroken {
+    /// `enrol` for an agent that is in the fleet.
+    #[error("the agent is enrolled; expected a retire entry before it is enrolled again")]
+    AlreadyEnrolled,
+    /// A quote rests on an older checkpoint than the one before it.
+    #[error("the quote rests on the checkpoint of size {found}; expected {last} or later, as its predecessor")]
+    BeaconBack {
+        /// Size of the predecessor's checkpoint.
+        last: u64,
+        /// Size of this one's.
+        found: u64,
+    },
+    /// A checkpoint that this log has not signed.
+    #[error("checkpoint {note_digest} of size {tree_size} is not one that this log has signed")]
+    BeaconUnknown {
+        /// Its size.
+        tree_size: u64,
+        /// Its digest.
+        note_digest: Digest,
+    },
+    /// The body is not what its kind says.
+    #[error("the body is no {kind} body", kind = kind.name())]
+    Body {
+        /// The kind.
+        kind: Kind,
+        /// What is wrong.
+        source: CborError,
+    },
+    /// The entry is on the wrong kind of chain.
+    #[error("a {kind} entry does not belong on {chain}", kind = kind.name())]
+    Chain {
+        /// The kind.
+        kind: Kind,
+        /// Whose chain it is.
+        chain: &'static str,
+    },
+    /// The log does not begin with `genesis`, or has a second one.
+    #[error("a {kind} entry has index {index}; expected genesis at index 0 and nowhere else", kind = kind.name())]
+    Genesis {
+        /// The kind found.
+        kind: Kind,
+        /// Where.
+        index: u64,
+    },
+    /// Number or predecessor do not continue the chain.
+    #[error("entry {} after {} does not continue the chain; expected entry {} after {}", found.seq, found.prev, expected.seq, expected.prev)]
+    Head {
+        /// The chain's end.
+        expected: Head,
+        /// What the entry says.
+        found: Head,
+    },
+    /// A key release without a prior authorisation.
+    #[error("the release of key {key_id} was not authorised; expected an authorised key-release entry before")]
+    NotAuthorised {
+        /// The key.
+        key_id: Digest,
+    },
+    /// Anything but `enrol` for an agent that is not in the fleet.
+    #[error("the agent is not enrolled; expected an enrol entry before a {kind} entry", kind = kind.name())]
+    NotEnrolled {
+        /// The kind.
+        kind: Kind,
+    },
+    /// A key is authorised after a verdict that is not a pass.
+    #[error("a key release is authorised by a verdict that is not a pass")]
+    NotPassed,
+    /// The verdict names another quote than the latest.
+    #[error("the verdict names the quote {found}; expected the chain's latest, {}", show(.latest))]
+    Quote {
+        /// Leaf hash of the latest quote.
+        latest: Option<Digest>,
+        /// Leaf hash named.
+        found: Digest,
+    },
+    /// The sequencer's clock went back.
+    #[error("the entry was recorded at {found}; expected {last} or later")]
+    Recorded {
+        /// Time of the entry before.
+        last: UnixMillis,
+        /// Time of this one.
+        found: UnixMillis,
+    },
+    /// The wrong place in the census.
+    #[error("the agent is enrolled into slot {found}; expected {expected}")]
+    Slot {
+        /// The next free slot, or the agent's own.
+        expected: u64,
+        /// The slot in the entry.
+        found: u64,
+    },
+    /// The key release names another verdict than the latest.
+    #[error("the key release names the verdict {found}; expected the chain's latest, {}", show(.latest))]
+    Verdict {
+        /// Leaf hash of the latest verdict.
+        latest: Option<Digest>,
+        /// Leaf hash named.
+        found: Digest,
+    },
+}
+
+impl LogState {
+    /// Takes up a state that was saved as its parts.
+    pub fn restore(totals: LogTotals, agents: impl IntoIterator<Item = (AgentId, AgentChain)>) -> Self {
+        Self { agents: agents.into_iter().collect(), totals }
+    }
+
+    /// What belongs to no one agent.
+    #[must_use]
+    pub fn totals(&self) -> &LogTotals {
+        &self.totals
+    }
+
+    /// Where an agent's chain stands; `None` if it has no entries.
+    #[must_use]
+    pub fn agent(&self, agent: &AgentId) -> Option<&AgentChain> {
+        self.agents.get(agent)
+    }
+
+    /// The end of a chain; `None` is the fleet's.
+    #[must_use]
+    pub fn head(&self, agent: Option<&AgentId>) -> Head {
+        match agent {
+            None => self.totals.fleet,
+            Some(agent) => self.agents.get(agent).map_or_else(Head::default, |chain| chain.head),
+        }
+    }
+
+    /// Index of a chain's last entry.
+    #[must_use]
+    pub fn last_index(&self, agent: Option<&AgentId>) -> Option<u64> {
+        match agent {
+            None => self.totals.fleet_index,
+            Some(agent) => self.agents.get(agent).map(|chain| chain.last_index),
+        }
+    }
+
+    /// Appends an entry whose bytes have the hash `leaf_hash`, if the rules allow it.
+    ///
+    /// `signed` tells the digest of the checkpoint of a size, if this log has signed one.
+    ///
+    /// # Errors
+    /// The first rule that the entry breaks; the state is then unchanged.
+    pub fn apply(
+        &mut self,
+        entry: &Entry,
+        leaf_hash: Digest,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<(), RuleBroken> {
+        let mut draft = self.draft(entry.agent.as_ref());
+        draft.apply(entry, leaf_hash, signed)?;
+        self.accept(entry.agent.as_ref(), draft);
+        Ok(())
+    }
+
+    /// A copy of what a group for one chain can change.
+    pub(crate) fn draft(&self, agent: Option<&AgentId>) -> Draft {
+        Draft { chain: agent.and_then(|agent| self.agents.get(agent).cloned()), totals: self.totals }
+    }
+
+    /// Makes a draft of this state the state.
+    pub(crate) fn accept(&mut self, agent: Option<&AgentId>, draft: Draft) {
+        self.totals = draft.totals;
+        if let (Some(agent), Some(chain)) = (agent, draft.chain) {
+            match self.agents.get_mut(agent) {
+                Some(known) => *known = chain,
+                None => {
+                    self.agents.insert(agent.clone(), chain);
+                }
+            }
+        }
+    }
+}
+
+/// One chain and the totals, changed entry by entry and kept only if all of a group is allowed.
+pub(crate) struct Draft {
+    chain: Option<AgentChain>,
+    totals: LogTotals,
+}
+
+impl Draft {
+    pub(crate) fn totals(&self) -> &LogTotals {
+        &self.totals
+    }
+
+    pub(crate) fn head(&self, agent: Option<&AgentId>) -> Head {
+        match agent {
+            None => self.totals.fleet,
+            Some(_) => self.chain.as_ref().map_or_else(Head::default, |chain| chain.head),
+        }
+    }
+
+    /// The checks, in order: the log begins with genesis; the clock does not go back; number and
+    /// predecessor continue the chain; then what the kind demands.
+    pub(crate) fn apply(
+        &mut self,
+        entry: &Entry,
+        leaf_hash: Digest,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<(), RuleBroken> {
+        let index = self.totals.size;
+        if (entry.kind == Kind::Genesis) != (index == 0) {
+            return Err(RuleBroken::Genesis { kind: entry.kind, index });
+        }
+        if entry.recorded < self.totals.recorded {
+            return Err(RuleBroken::Recorded { last: self.totals.recorded, found: entry.recorded });
+        }
+        let expected = self.head(entry.agent.as_ref());
+        let found = Head { seq: entry.seq, prev: entry.prev };
+        if expected != found {
+            return Err(RuleBroken::Head { expected, found });
+        }
+        let head = Head { seq: entry.seq + 1, prev: leaf_hash };
+        if entry.agent.is_some() {
+            self.apply_to_agent(entry, leaf_hash, signed)?;
+            if let Some(chain) = &mut self.chain {
+                (chain.head, chain.last_index) = (head, index);
+            }
+        } else {
+            apply_to_fleet(entry, signed)?;
+            (self.totals.fleet, self.totals.fleet_index) = (head, Some(index));
+        }
+        self.totals.size += 1;
+        self.totals.recorded = entry.recorded;
+        Ok(())
+    }
+
+    fn apply_to_agent(
+        &mut self,
+        entry: &Entry,
+        leaf_hash: Digest,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<(), RuleBroken> {
+        let kind = entry.kind;
+        if kind == Kind::Enrol {
+            return self.enrol(&decode(entry)?);
+        }
+        let Some(chain) = self.chain.as_mut().filter(|chain| chain.standing == Standing::Enrolled) else {
+            return Err(RuleBroken::NotEnrolled { kind });
+        };
+        match kind {
+            Kind::Quote => chain.quote(&decode(entry)?, leaf_hash, signed),
+            Kind::Verdict => chain.verdict(&decode(entry)?, leaf_hash),
+            Kind::KeyRelease => chain.key_release(&decode(entry)?),
+            Kind::Policy => match decode(entry)? {
+                PolicyBody::Agent(_) => Ok(()),
+                PolicyBody::Named(_) => Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN }),
+            },
+            Kind::Retire => {
+                decode::<Retire>(entry)?;
+                chain.standing = Standing::Retired;
+                Ok(())
+            }
+            Kind::Miss => decode::<Miss>(entry).map(drop),
+            Kind::OperatorAction => decode::<OperatorAction>(entry).map(drop),
+            Kind::Revocation => decode::<Revocation>(entry).map(drop),
+            Kind::Maintenance | Kind::Unknown(_) => Ok(()),
+            Kind::Genesis | Kind::Enrol | Kind::Checkpoint | Kind::Timestamp | Kind::Census | Kind::ServiceStart => {
+                Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN })
+            }
+        }
+    }
+
+    fn enrol(&mut self, enrol: &Enrol) -> Result<(), RuleBroken> {
+        let (expected, beacon_size) = match &self.chain {
+            None => (self.totals.next_slot, 0),
+            Some(chain) if chain.standing == Standing::Enrolled => return Err(RuleBroken::AlreadyEnrolled),
+            Some(chain) => (chain.slot, chain.beacon_size),
+        };
+        if enrol.slot != expected {
+            return Err(RuleBroken::Slot { expected, found: enrol.slot });
+        }
+        if self.chain.is_none() {
+            self.totals.next_slot += 1;
+        }
+        // A new binding starts with nothing: no verdict on the old AK authorises anything.
+        self.chain = Some(AgentChain {
+            head: Head::default(),
+            last_index: 0,
+            slot: expected,
+            standing: Standing::Enrolled,
+            beacon_size,
+            quote: None,
+            verdict: None,
+            authorised: Vec::new(),
+        });
+        Ok(())
+    }
+}
+
+impl AgentChain {
+    fn quote(
+        &mut self,
+        body: &QuoteBody,
+        leaf_hash: Digest,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<(), RuleBroken> {
+        let Beacon { tree_size, note_digest } = body.beacon;
+        if tree_size < self.beacon_size {
+            return Err(RuleBroken::BeaconBack { last: self.beacon_size, found: tree_size });
+        }
+        expect_signed(tree_size, note_digest, signed)?;
+        self.beacon_size = tree_size;
+        self.quote = Some(leaf_hash);
+        Ok(())
+    }
+
+    fn verdict(&mut self, body: &Verdict, leaf_hash: Digest) -> Result<(), RuleBroken> {
+        if self.quote != Some(body.quote) {
+            return Err(RuleBroken::Quote { latest: self.quote, found: body.quote });
+        }
+        self.verdict = Some(LatestVerdict { leaf_hash, passed: body.result == VerdictResult::Pass });
+        Ok(())
+    }
+
+    fn key_release(&mut self, body: &KeyRelease) -> Result<(), RuleBroken> {
+        let known = self.authorised.iter().find(|key| key.key_id == body.key_id).copied();
+        let not_authorised = RuleBroken::NotAuthorised { key_id: body.key_id };
+        // Delivery is a fact that may become known after the next verdict: it may name the
+        // verdict that authorised it. All else is about the present.
+        if body.phase == ReleasePhase::Delivered && known.is_some_and(|key| key.verdict == body.verdict) {
+            return Ok(());
+        }
+        let latest = self.verdict.filter(|verdict| verdict.leaf_hash == body.verdict);
+        let Some(latest) = latest else {
+            let latest = self.verdict.map(|verdict| verdict.leaf_hash);
+            return Err(RuleBroken::Verdict { latest, found: body.verdict });
+        };
+        match body.phase {
+            ReleasePhase::Authorised if latest.passed => {
+                self.authorise(AuthorisedKey { key_id: body.key_id, verdict: body.verdict });
+                Ok(())
+            }
+            ReleasePhase::Authorised => Err(RuleBroken::NotPassed),
+            ReleasePhase::Delivered | ReleasePhase::Revoked => known.map(drop).ok_or(not_authorised),
+            ReleasePhase::Withheld => Ok(()),
+        }
+    }
+
+    fn authorise(&mut self, key: AuthorisedKey) {
+        self.authorised.retain(|known| known.key_id != key.key_id);
+        if self.authorised.len() >= AUTHORISED_KEYS_MAX {
+            self.authorised.remove(0);
+        }
+        self.authorised.push(key);
+    }
+}
+
+fn apply_to_fleet(entry: &Entry, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), RuleBroken> {
+    let kind = entry.kind;
+    match kind {
+        Kind::Genesis => decode::<Genesis>(entry).map(drop),
+        Kind::Checkpoint => {
+            let CheckpointBody { tree_size, note } = decode(entry)?;
+            expect_signed(tree_size, note, signed)
+        }
+        Kind::OperatorAction => decode::<OperatorAction>(entry).map(drop),
+        Kind::Policy => match decode(entry)? {
+            PolicyBody::Named(_) => Ok(()),
+            PolicyBody::Agent(_) => Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN }),
+        },
+        Kind::Revocation => decode::<Revocation>(entry).map(drop),
+        Kind::ServiceStart => decode::<ServiceStart>(entry).map(drop),
+        Kind::Census | Kind::Maintenance | Kind::Timestamp | Kind::Unknown(_) => Ok(()),
+        Kind::Enrol | Kind::KeyRelease | Kind::Miss | Kind::Quote | Kind::Retire | Kind::Verdict => {
+            Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN })
+        }
+    }
+}
+
+fn expect_signed(
+    tree_size: u64,
+    note_digest: Digest,
+    signed: impl Fn(u64) -> Option<Digest>,
+) -> Result<(), RuleBroken> {
+    if signed(tree_size) == Some(note_digest) {
+        Ok(())
+    } else {
+        Err(RuleBroken::BeaconUnknown { tree_size, note_digest })
+    }
+}
+
+fn decode<B: Body>(entry: &Entry) -> Result<B, RuleBroken> {
+    B::decode(&entry.body).map_err(|source| RuleBroken::Body { kind: entry.kind, source })
+}
+
+fn show(leaf_hash: &Option<Digest>) -> String {
+    leaf_hash.map_or_else(|| "of which there is none".to_owned(), |hash| hash.to_string())
+}
+
+const AGENT_CHAIN: &str = "an agent's chain";
+const FLEET_CHAIN: &str = "the fleet's chain";
+
+#[cfg(test)]
+mod tests;

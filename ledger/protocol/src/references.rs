@@ -1,0 +1,34 @@
+//! Which blobs an entry cannot be understood without.
+
+use messages::Digest;
+use messages::cbor::CborError;
+
+use crate::body::{Body, CheckpointBody, Enrol, PolicyBody, QuoteBody, Verdict};
+use crate::{Entry, Kind};
+
+impl Entry {
+    /// The blobs the body names as evidence, policies, notes or the binding that it introduces.
+    /// A kind this version does not know names none.
+    ///
+    /// # Errors
+    /// [`CborError`] if the body is not what its kind says.
+    pub fn blobs(&self) -> Result<Vec<Digest>, CborError> {
+        Ok(match self.kind {
+            Kind::Checkpoint => vec![CheckpointBody::decode(&self.body)?.note],
+            Kind::Enrol => vec![Enrol::decode(&self.body)?.binding],
+            Kind::Policy => match PolicyBody::decode(&self.body)? {
+                PolicyBody::Agent(policy) => policy.policies.iter().map(|named| named.digest).collect(),
+                PolicyBody::Named(policy) => policy.content.into_iter().collect(),
+            },
+            Kind::Quote => {
+                let quote = QuoteBody::decode(&self.body)?;
+                quote.boot_log.into_iter().chain(quote.ima.delta).collect()
+            }
+            Kind::Verdict => Verdict::decode(&self.body)?.policies,
+            _ => Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

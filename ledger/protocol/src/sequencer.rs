@@ -1,0 +1,261 @@
+//! Puts groups in order: compare-and-swap per chain, all of a group or nothing of it.
+
+use messages::ledger::{APPEND_ENTRIES_MAX, AppendRequest, Group, Head, Item, Receipt};
+use messages::{AgentId, Digest, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::chain::{Draft, LogState, RuleBroken};
+use crate::{Entry, EntryError, Kind};
+
+/// Gives entries their place in the log.
+///
+/// Groups are judged in the order given, each seeing what those before it appended. What it
+/// hands out it regards as appended: when the caller cannot make that durable, the sequencer
+/// is of no further use.
+#[derive(Clone, Debug)]
+pub struct Sequencer {
+    state: LogState,
+}
+
+/// The entries of a request and what became of its groups.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Sequenced {
+    /// The groups that are appended, in the log's order without gaps.
+    pub groups: Vec<SequencedGroup>,
+    /// One per group of the request, in its order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A group with its place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SequencedGroup {
+    /// Whose chain it continues; `None` is the fleet's.
+    pub agent: Option<AgentId>,
+    /// At least one.
+    pub entries: Vec<SequencedEntry>,
+    /// Index of the chain's entry before the group.
+    pub previous_index: Option<u64>,
+}
+
+/// An entry with its place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SequencedEntry {
+    /// The entry's bytes.
+    pub encoded: Vec<u8>,
+    /// Where it goes.
+    pub receipt: Receipt,
+}
+
+/// What became of a group, without what its entries themselves say.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "WireOutcome", into = "WireOutcome")]
+pub enum Outcome {
+    /// Appended: `count` entries from index `first` on.
+    Appended {
+        /// Index of the group's first entry.
+        first: u64,
+        /// Entries of the group.
+        count: u64,
+    },
+    /// The chain ends elsewhere.
+    Conflict(Head),
+    /// The group breaks a rule.
+    Refused(String),
+}
+
+/// `[first, count, null, null]`, `[seq, null, prev, null]` or `[0, null, null, text]`: one shape
+/// for all three. Source: `docs/spec/segment.md`, trailer.
+type WireOutcome = (u64, Option<u64>, Option<Digest>, Option<String>);
+
+impl From<Outcome> for WireOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Appended { first, count } => (first, Some(count), None, None),
+            Outcome::Conflict(head) => (head.seq, None, Some(head.prev), None),
+            Outcome::Refused(text) => (0, None, None, Some(text)),
+        }
+    }
+}
+
+impl From<WireOutcome> for Outcome {
+    fn from(wire: WireOutcome) -> Self {
+        match wire {
+            (first, Some(count), ..) => Self::Appended { first, count },
+            (seq, None, Some(prev), _) => Self::Conflict(Head { seq, prev }),
+            (_, None, None, text) => Self::Refused(text.unwrap_or_default()),
+        }
+    }
+}
+
+/// Why a request is refused as a whole.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RequestRefused {
+    /// More entries than one request may have.
+    #[error("the request has {found} entries; expected at most {APPEND_ENTRIES_MAX}")]
+    Entries {
+        /// Entries in the request.
+        found: usize,
+    },
+    /// Another version of the API.
+    #[error("the request has version {found}; expected 1")]
+    Version {
+        /// The version.
+        found: u64,
+    },
+}
+
+impl Sequencer {
+    /// Continues a log.
+    #[must_use]
+    pub fn new(state: LogState) -> Self {
+        Self { state }
+    }
+
+    /// The log as it is when everything handed out is appended.
+    #[must_use]
+    pub fn state(&self) -> &LogState {
+        &self.state
+    }
+
+    /// Judges a request's groups at the time `now`; entries are never recorded before those that
+    /// precede them, whatever the clock does.
+    ///
+    /// `signed` tells the digest of the checkpoint of a size, if this log has signed one.
+    ///
+    /// # Errors
+    /// [`RequestRefused`], with nothing appended.
+    pub fn sequence(
+        &mut self,
+        request: &AppendRequest,
+        now: UnixMillis,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<Sequenced, RequestRefused> {
+        if request.version != 1 {
+            return Err(RequestRefused::Version { found: request.version });
+        }
+        let found = request.groups.iter().map(|group| group.items.len()).sum();
+        if found > APPEND_ENTRIES_MAX {
+            return Err(RequestRefused::Entries { found });
+        }
+        let mut sequenced = Sequenced::default();
+        for group in &request.groups {
+            let outcome = match self.sequence_group(group, now, &signed) {
+                Ok(placed) => {
+                    let first = placed.entries.first().map_or(0, |entry| entry.receipt.index);
+                    let count = placed.entries.len() as u64;
+                    sequenced.groups.push(placed);
+                    Outcome::Appended { first, count }
+                }
+                Err(GroupFlaw::Conflict(head)) => Outcome::Conflict(head),
+                Err(flaw) => Outcome::Refused(explain(&flaw)),
+            };
+            sequenced.outcomes.push(outcome);
+        }
+        Ok(sequenced)
+    }
+
+    fn sequence_group(
+        &mut self,
+        group: &Group,
+        now: UnixMillis,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<SequencedGroup, GroupFlaw> {
+        let agent = group.agent.as_ref();
+        let head = self.state.head(agent);
+        match group.expected {
+            Some(expected) if expected != head => return Err(GroupFlaw::Conflict(head)),
+            None if agent.is_some() => return Err(GroupFlaw::NoHead),
+            Some(_) | None => {}
+        }
+        if group.items.is_empty() {
+            return Err(GroupFlaw::Empty);
+        }
+        let mut draft = self.state.draft(agent);
+        let mut entries: Vec<SequencedEntry> = Vec::with_capacity(group.items.len());
+        for (number, item) in group.items.iter().enumerate() {
+            let before = entries.last().map(|entry| entry.receipt.leaf_hash);
+            let placed = place(&mut draft, agent, item, before, now, &signed)
+                .map_err(|flaw| GroupFlaw::Item { number, flaw })?;
+            entries.push(placed);
+        }
+        let previous_index = self.state.last_index(agent);
+        self.state.accept(agent, draft);
+        Ok(SequencedGroup { agent: group.agent.clone(), entries, previous_index })
+    }
+}
+
+/// Why a group is not appended.
+#[derive(Debug, thiserror::Error)]
+enum GroupFlaw {
+    #[error("the chain ends elsewhere")]
+    Conflict(Head),
+    #[error("the group has no entries; expected at least one")]
+    Empty,
+    #[error("entry {number} of the group")]
+    Item {
+        number: usize,
+        #[source]
+        flaw: ItemFlaw,
+    },
+    #[error("the group does not say where its agent's chain ends; only the fleet's may be appended to blindly")]
+    NoHead,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ItemFlaw {
+    #[error("the entry cannot be encoded")]
+    Entry(#[source] EntryError),
+    #[error("the entry links to the group's entry before it, but it is the first")]
+    NoLink,
+    #[error("the entry breaks a rule of its chain")]
+    Rule(#[source] RuleBroken),
+}
+
+fn place(
+    draft: &mut Draft,
+    agent: Option<&AgentId>,
+    item: &Item,
+    before: Option<Digest>,
+    now: UnixMillis,
+    signed: impl Fn(u64) -> Option<Digest>,
+) -> Result<SequencedEntry, ItemFlaw> {
+    let Head { seq, prev } = draft.head(agent);
+    let index = draft.totals().size;
+    let recorded = now.max(draft.totals().recorded);
+    let body = body(item, before)?;
+    let entry = Entry { kind: Kind::from(item.kind), agent: agent.cloned(), seq, prev, recorded, body };
+    let encoded = entry.encode().map_err(ItemFlaw::Entry)?;
+    let leaf_hash = Entry::leaf_hash(&encoded);
+    draft.apply(&entry, leaf_hash, signed).map_err(ItemFlaw::Rule)?;
+    Ok(SequencedEntry { encoded, receipt: Receipt { index, seq, recorded, leaf_hash } })
+}
+
+/// The item's body, its link filled in.
+fn body(item: &Item, before: Option<Digest>) -> Result<Vec<u8>, ItemFlaw> {
+    let mut body = item.body.to_vec();
+    if let Some(after) = &item.after {
+        let link = before.ok_or(ItemFlaw::NoLink)?;
+        body.extend_from_slice(&LINK_HEAD);
+        body.extend_from_slice(link.as_bytes());
+        body.extend_from_slice(after);
+    }
+    Ok(body)
+}
+
+/// The whole chain of causes in one line: the submitter sees nothing else.
+fn explain(flaw: &GroupFlaw) -> String {
+    let mut text = flaw.to_string();
+    let mut cause = std::error::Error::source(flaw);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// CBOR head of a byte string of 32 bytes.
+const LINK_HEAD: [u8; 2] = [0x58, 0x20];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The command line: what is asked, and the exit codes.
+
+mod arguments;
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    str::FromStr,
+};
+
+use arguments::{Arguments, Command, ExportArguments, ExtractArguments, LogKey, VerifyArguments};
+use clap::Parser;
+use ledger_tlog::key::NoteVerifier;
+use messages::UnixMillis;
+
+use crate::{
+    cause, clock,
+    export::{self, export},
+    extract::{Choice, extract},
+    instant,
+    ledger::{Ledger, TlsFiles},
+    roots, text,
+    verify::{self, Question},
+};
+
+/// Nothing was found false, but something could not be done.
+const EXIT_FAILED: u8 = 3;
+/// The arguments cannot be used.
+const EXIT_USAGE: u8 = 2;
+
+/// Runs `attestry-audit` with the process's arguments.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let code = match arguments.command {
+        Command::Export(arguments) => run_export(&arguments),
+        Command::Verify(arguments) => run_verify(&arguments),
+        Command::Extract(arguments) => run_extract(&arguments),
+    };
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure { code, text }) => {
+            let _ = writeln!(io::stderr(), "attestry-audit: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// An exit code and the line that explains it.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+fn usage(error: &dyn std::error::Error) -> Failure {
+    Failure { code: EXIT_USAGE, text: cause::chain(error) }
+}
+
+fn failed(error: &dyn std::error::Error) -> Failure {
+    Failure { code: EXIT_FAILED, text: cause::chain(error) }
+}
+
+fn run_export(arguments: &ExportArguments) -> Result<u8, Failure> {
+    let (from, to) = interval(arguments.from.as_deref(), arguments.to.as_deref())?;
+    let log_key = arguments.log_key.as_ref().map(|LogKey(text)| read_key(text)).transpose()?;
+    let ledger =
+        Ledger::new(&arguments.url, &TlsFiles::in_folder(&arguments.tls_dir)).map_err(|error| usage(&error))?;
+    let request = export::Request { agent: &arguments.agent, from, to, log_key: log_key.as_ref() };
+    let exported = export(&ledger, &request, &arguments.output).map_err(|error| match &error {
+        export::ExportError::Write(crate::bundle::WriteError::Exists { .. }) => usage(&error),
+        _ => failed(&error),
+    })?;
+    let mut err = io::stderr();
+    for digest in &exported.blobs_missing {
+        let _ = writeln!(err, "attestry-audit: the ledger no longer keeps blob {digest}; it is not in the bundle");
+    }
+    let (entries, blobs, size) = (exported.entries, exported.blobs, exported.tree_size);
+    let folder = arguments.output.display();
+    print(&format!(
+        "Exported {entries} entries of {} with {blobs} blobs and {} beacons, proven in a log of {size}, to {folder}\n",
+        arguments.agent, exported.checkpoints
+    ));
+    print(&format!("Check it with: attestry-audit verify {folder} --log-key VKEY --roots DIR\n"));
+    Ok(0)
+}
+
+fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
+    let (from, to) = interval(arguments.from.as_deref(), arguments.to.as_deref())?;
+    let LogKey(text) = &arguments.log_key;
+    let log_key = read_key(text)?;
+    let roots = if arguments.roots.is_empty() {
+        None
+    } else {
+        Some(roots::load(&arguments.roots).map_err(|error| usage(&error))?)
+    };
+    let agent = arguments.agent.as_ref();
+    let question = Question { log_key: &log_key, roots: roots.as_ref(), agent, from, to };
+    let report = verify::verify(&arguments.bundle, &question);
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
+    } else {
+        text::render(&report)
+    };
+    print(&text);
+    Ok(report.conclusion.exit_code())
+}
+
+fn run_extract(arguments: &ExtractArguments) -> Result<u8, Failure> {
+    let choice = match (arguments.all, arguments.index) {
+        (true, _) => Choice::All,
+        (false, Some(index)) => Choice::Index(index),
+        (false, None) => Choice::Last,
+    };
+    let extracted = extract(&arguments.bundle, choice, &arguments.output).map_err(|error| failed(&error))?;
+    for quote in &extracted {
+        print(&format!("# quote of entry {}, in {}\n", quote.index, quote.folder.display()));
+        quote.commands.iter().for_each(|command| print(&format!("{command}\n")));
+    }
+    Ok(0)
+}
+
+fn interval(from: Option<&str>, to: Option<&str>) -> Result<(Option<UnixMillis>, Option<UnixMillis>), Failure> {
+    let now = clock::now();
+    let read =
+        |text: Option<&str>| text.map(|text| instant::parse(text, now)).transpose().map_err(|error| usage(&error));
+    let (from, to) = (read(from)?, read(to)?);
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => {
+            let text = format!("--from {} is after --to {}", instant::format(from), instant::format(to));
+            Err(Failure { code: EXIT_USAGE, text })
+        }
+        interval => Ok(interval),
+    }
+}
+
+/// A verifier key, or a file that holds one.
+fn read_key(text: &str) -> Result<NoteVerifier, Failure> {
+    let parsed = NoteVerifier::from_str(text.trim());
+    let Err(error) = parsed else { return parsed.map_err(|error| usage(&error)) };
+    match std::fs::read_to_string(Path::new(text)) {
+        Ok(content) => NoteVerifier::from_str(content.trim()).map_err(|error| Failure {
+            code: EXIT_USAGE,
+            text: format!("{text} does not hold a verifier key: {}", cause::chain(&error)),
+        }),
+        Err(unread) => Err(Failure {
+            code: EXIT_USAGE,
+            text: format!(
+                "--log-key {text:?} is neither a verifier key ({}) nor a file that can be read ({unread})",
+                cause::chain(&error)
+            ),
+        }),
+    }
+}
+
+/// Writes to stdout; a reader that has gone away is no error.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,129 @@
+//! The arguments of each command, with their help.
+
+use std::{path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand};
+use messages::AgentId;
+
+/// Prove, to people who do not trust the operator, what a ledger says about a machine.
+#[derive(Debug, Parser)]
+#[command(name = "attestry-audit", version, about, after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write one agent's entries, with all that proves them, to a new directory.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArguments),
+    /// Check such a directory, offline, with a key that you got from elsewhere.
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArguments),
+    /// Write a quote's parts as files, and print the commands by which openssl and tpm2-tools check them.
+    #[command(after_help = EXTRACT_EXAMPLES)]
+    Extract(ExtractArguments),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExportArguments {
+    /// Whose entries.
+    #[arg(long, value_name = "ID", value_parser = AgentId::from_str)]
+    pub(super) agent: AgentId,
+    /// Start of the interval: RFC 3339, now, or an age such as -1h; from the beginning if not given.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) from: Option<String>,
+    /// End of the interval; to the end if not given.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) to: Option<String>,
+    /// The bundle's directory; it must not exist.
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: PathBuf,
+    /// The ledger, https://HOST:PORT.
+    #[arg(long, env = "ATTESTRY_LEDGER_URL", value_name = "URL")]
+    pub(super) url: String,
+    /// Folder with cacert.crt and a client's certificate and key, auditor-* or client-*.
+    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
+    pub(super) tls_dir: PathBuf,
+    /// Refuse a ledger that does not sign with this key (a verifier key, or a file that holds one).
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(super) log_key: Option<LogKey>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct VerifyArguments {
+    /// The bundle.
+    #[arg(value_name = "DIR")]
+    pub(super) bundle: PathBuf,
+    /// The log's verifier key, or a file that holds it; never take it from the bundle.
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(super) log_key: LogKey,
+    /// TPM manufacturers' certificates that you trust: files, or folders of them.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub(super) roots: Vec<PathBuf>,
+    /// The agent the bundle must be about.
+    #[arg(long, value_name = "ID", value_parser = AgentId::from_str)]
+    pub(super) agent: Option<AgentId>,
+    /// Start of the interval the statement is about; the bundle's own if not given.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) from: Option<String>,
+    /// End of the interval the statement is about.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) to: Option<String>,
+    /// Print the whole report as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExtractArguments {
+    /// The bundle.
+    #[arg(value_name = "DIR")]
+    pub(super) bundle: PathBuf,
+    /// Index of the quote's entry in the log; the last quote if not given.
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    pub(super) index: Option<u64>,
+    /// Every quote, each into a folder of its index.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Where the files go.
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: PathBuf,
+}
+
+/// A verifier key or the name of a file with one, as given.
+#[derive(Clone, Debug)]
+pub(super) struct LogKey(pub(super) String);
+
+impl From<&str> for LogKey {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+const EXAMPLES: &str = "\
+Exit codes: 0 everything was checked and is true (also of a machine that failed), 1 something is false,
+2 the arguments cannot be used, 3 something could not be checked or done.
+
+Examples:
+  attestry-audit export --agent node-1 --from -1h -o bundle --url https://ledger:8894 --tls-dir tls
+  attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/
+  attestry-audit extract bundle -o quote";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  attestry-audit export --agent node-1 -o bundle --url https://127.0.0.1:8894 --tls-dir data/tls
+  attestry-audit export --agent node-1 --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z -o january \\
+      --url https://ledger:8894 --tls-dir tls --log-key log.vkey";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/
+  attestry-audit verify bundle --log-key 'ledger.example/log+c2f1a3d4+AX…' --agent node-1 --from -30d --json";
+
+const EXTRACT_EXAMPLES: &str = "\
+Examples:
+  attestry-audit extract bundle -o quote
+  attestry-audit extract bundle --index 41 -o quote
+  attestry-audit extract bundle --all -o quotes | sh -e";

@@ -1,0 +1,7 @@
+//! `attestry-audit`, see [`tools_auditor`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tools_auditor::cli::run()
+}

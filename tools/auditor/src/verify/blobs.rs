@@ -1,0 +1,57 @@
+//! Check "blobs": evidence beside the log, named by its SHA-256.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use messages::Digest;
+
+use crate::{
+    bundle::{Bundle, blob_path},
+    history::History,
+    report::{Check, CheckName},
+};
+
+/// The blobs that came with the bundle and are what their names say.
+pub(super) struct Blobs(BTreeMap<Digest, Vec<u8>>);
+
+impl Blobs {
+    pub(super) fn get(&self, digest: &Digest) -> Option<&[u8]> {
+        self.0.get(digest).map(Vec::as_slice)
+    }
+}
+
+/// Bytes of one blob that are kept for later checks: bindings and static policies are far below.
+/// Larger ones, boot logs and measurement lists, are hashed and let go.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// 1. each blob hashes to its name; 2. an entry names it; 3. what an entry names is there, or was pruned.
+pub(super) fn check(bundle: &Bundle, history: &History) -> (Check, Blobs) {
+    let mut check = Check::new(CheckName::Blobs);
+    let named: BTreeSet<Digest> = history.entries().iter().flat_map(|entry| entry.body.blobs()).collect();
+    let listed: BTreeSet<Digest> = bundle.manifest().blobs.iter().copied().collect();
+    let mut blobs = BTreeMap::new();
+    for digest in &listed {
+        check.examine();
+        let name = blob_path(digest);
+        match bundle.read(&name) {
+            Err(problem) => check.refute(name, problem.to_string(), AGAIN),
+            Ok(bytes) if Digest(openssl::sha::sha256(&bytes)) != *digest => {
+                check.refute(name, format!("its SHA-256 is {}", Digest(openssl::sha::sha256(&bytes))), AGAIN);
+            }
+            Ok(_) if !named.contains(digest) => {
+                check.refute(name, "no entry of the bundle names this blob", AGAIN);
+            }
+            Ok(bytes) if bytes.len() <= KEPT_BYTES_MAX => {
+                blobs.insert(*digest, bytes);
+            }
+            Ok(_) => {}
+        }
+    }
+    for digest in named.difference(&listed) {
+        check.examine();
+        let remedy = "ask the log's operator for the blob, or for the retention policy under which it was pruned";
+        check.doubt(blob_path(digest), "an entry names this blob; the bundle does not have it", remedy);
+    }
+    (check, Blobs(blobs))
+}
+
+const AGAIN: &str = "get the bundle again from whoever exported it";

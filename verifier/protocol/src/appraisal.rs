@@ -1,0 +1,248 @@
+//! Evidence against policy: every finding, and a pass that only an authenticated quote can give.
+
+mod answer;
+mod findings;
+
+use evidence::{
+    algorithm::{Digest, EncryptionAlgorithm, HashAlgorithm, SignatureScheme},
+    attest::ClockInfo,
+    crypto::CryptoUnavailable,
+    pcr::{PcrIndex, PcrValues},
+    public::Ak,
+    quote::{AuthenticQuote, Expected, QuoteRejected},
+};
+
+pub use answer::{ATTEST_BYTES_MAX, Evidence, NoQuote, PAYLOAD_KEY_BYTES_MAX, QuoteParts, SIGNATURE_BYTES_MAX};
+use findings::Findings;
+pub use findings::{FINDING_TEXT_BYTES_MAX, FINDINGS_MAX, Finding, SEVERITY_LABELS, SEVERITY_MAX};
+
+use crate::policy::{AlgorithmsAccepted, PCR_PAYLOAD_KEY, TpmPolicy};
+
+/// What evidence is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference<'a> {
+    /// The attestation key of the binding that the agent was enrolled under.
+    pub ak: &'a Ak,
+    /// Accepted algorithms.
+    pub accepted: &'a AlgorithmsAccepted,
+    /// The TPM's clock at the last quote whose clock was accepted; `None` before the first.
+    pub previous_clock: Option<ClockInfo>,
+    /// Register values.
+    pub policy: &'a TpmPolicy,
+}
+
+/// The outcome of an appraisal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// All that policy asks for is there, authentic and right.
+    Pass,
+    /// Something is wrong or missing.
+    Fail,
+    /// The question could not be answered; never a pass.
+    Error,
+}
+
+/// What was made of one piece of evidence.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Appraisal {
+    clock: Option<ClockInfo>,
+    findings: Findings,
+    quote: Option<AuthenticQuote>,
+    unanswered: bool,
+}
+
+impl Appraisal {
+    /// The outcome. [`Outcome::Pass`] needs an authentic quote and no finding.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match &self.quote {
+            _ if self.unanswered => Outcome::Error,
+            Some(_) if self.findings.is_empty() => Outcome::Pass,
+            Some(_) | None => Outcome::Fail,
+        }
+    }
+
+    /// Every finding in the order of the checks, at most [`FINDINGS_MAX`]; the last one then says
+    /// how many were cut.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.findings.to_vec()
+    }
+
+    /// `component.event` of the first finding.
+    #[must_use]
+    pub fn first_event(&self) -> Option<String> {
+        self.findings.first().map(Finding::event_id)
+    }
+
+    /// The quote, once it is known to come from the agent's TPM in answer to this challenge.
+    #[must_use]
+    pub const fn quote(&self) -> Option<&AuthenticQuote> {
+        self.quote.as_ref()
+    }
+
+    /// The TPM's clock, if the quote is authentic and its clock follows the previous one.
+    #[must_use]
+    pub const fn clock(&self) -> Option<ClockInfo> {
+        self.clock
+    }
+}
+
+/// Judges `evidence` as the answer to `nonce`.
+///
+/// Checks in order, each leaving its findings and none stopping the next where the next still
+/// means something:
+/// 1. the algorithms claimed are accepted, and the attestation key's own are;
+/// 2. the quote is well-formed, the bank and the signature's hash are the one claimed;
+/// 3. the quote is authentic: [`evidence::quote::Quote::verify`] with the nonce's bytes and exactly
+///    the policy's selection and the payload key's register;
+/// 4. its clock follows the last accepted one ([`ClockInfo::follows`]);
+/// 5. the payload key's register holds the hash of the key that came along;
+/// 6. every register that policy names is there and holds one of its values.
+///
+/// What is required is read from `reference` alone; nothing in the evidence can leave a check out.
+/// Steps 4 to 6 look at an authentic quote only: values that nobody signed are no facts.
+pub fn appraise(reference: &Reference<'_>, nonce: &[u8], evidence: &Evidence) -> Appraisal {
+    let mut findings = Findings::default();
+    let mut unanswered = false;
+    let bank = check_algorithms(reference, evidence, &mut findings);
+    let quote = authenticate(reference, nonce, evidence, bank, &mut findings, &mut unanswered);
+    let mut clock = None;
+    if let Some(quote) = &quote {
+        clock = check_clock(quote.clock_info(), reference.previous_clock, &mut findings);
+        if check_payload_key(quote.values(), evidence.payload_key(), &mut findings).is_err() {
+            unanswered = true;
+        }
+        check_registers(quote.values(), reference.policy, &mut findings);
+    }
+    Appraisal { clock, findings, quote, unanswered }
+}
+
+/// Returns the bank that the quote must be of.
+fn check_algorithms(reference: &Reference<'_>, evidence: &Evidence, findings: &mut Findings) -> Option<HashAlgorithm> {
+    let Reference { ak, accepted, .. } = reference;
+    let bank: Option<HashAlgorithm> = evidence.hash_alg().parse().ok();
+    let bank = bank.filter(|bank| accepted.hash().contains(bank));
+    if bank.is_none() {
+        findings.quote("invalid_hash_alg", not_accepted("hash", evidence.hash_alg(), &names(accepted.hash())));
+    }
+    let claimed: Option<EncryptionAlgorithm> = evidence.enc_alg().parse().ok();
+    if !claimed.is_some_and(|claimed| accepted.encryption().contains(&claimed)) {
+        findings.quote("invalid_enc_alg", not_accepted("key", evidence.enc_alg(), &names(accepted.encryption())));
+    }
+    // The claim is only text; the key that must have signed says what it signs with.
+    let (claimed, scheme): (Option<SignatureScheme>, _) = (evidence.sign_alg().parse().ok(), ak.scheme().scheme);
+    if !accepted.signing().contains(&scheme) || claimed != Some(scheme) {
+        let expected = format!("{} (the attestation key signs {scheme})", names(accepted.signing()));
+        findings.quote("invalid_sign_alg", not_accepted("signature", evidence.sign_alg(), &expected));
+    }
+    bank
+}
+
+fn not_accepted(kind: &str, found: &str, expected: &str) -> String {
+    let found: String = found.chars().take(32).collect();
+    format!("{kind} algorithm {found:?} is not accepted; expected one of {expected}")
+}
+
+fn names<T: ToString>(list: &[T]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn authenticate(
+    reference: &Reference<'_>,
+    nonce: &[u8],
+    evidence: &Evidence,
+    bank: Option<HashAlgorithm>,
+    findings: &mut Findings,
+    unanswered: &mut bool,
+) -> Option<AuthenticQuote> {
+    let QuoteParts { quote, values } = match evidence.parts() {
+        Ok(parts) => parts,
+        Err(malformed) => {
+            findings.quote("invalid_data", format!("the quote is malformed: {malformed}"));
+            return None;
+        }
+    };
+    // An unaccepted bank has its finding already, and there is no selection to expect.
+    let bank = bank?;
+    // Keylime's rule: one hash for bank and signature, the one the agent names.
+    if quote.signature().hash() != bank {
+        let found = quote.signature().hash();
+        findings.quote("quote_validation", format!("the quote is signed with {found}; expected {bank}"));
+        return None;
+    }
+    let selection = reference.policy.selection(evidence::pcr::PcrBank(bank));
+    match quote.clone().verify(reference.ak, &Expected { nonce, selection: &selection, values }) {
+        Ok(quote) => Some(quote),
+        Err(rejected) => {
+            *unanswered |= matches!(rejected, QuoteRejected::Unavailable(_));
+            findings.quote("quote_validation", rejected.to_string());
+            None
+        }
+    }
+}
+
+fn check_clock(found: &ClockInfo, previous: Option<ClockInfo>, findings: &mut Findings) -> Option<ClockInfo> {
+    // The first quote has nothing to follow, but its own word must be good.
+    let rejected = match previous {
+        Some(previous) => found.follows(&previous).err().map(|rejected| rejected.to_string()),
+        None if found.safe => None,
+        None => Some("the TPM says its clock is not safe".to_owned()),
+    };
+    match rejected {
+        None => Some(*found),
+        Some(text) => {
+            findings.quote("quote_validation", text);
+            None
+        }
+    }
+}
+
+fn check_payload_key(
+    values: &PcrValues,
+    payload_key: Option<&str>,
+    findings: &mut Findings,
+) -> Result<(), CryptoUnavailable> {
+    let Some(pem) = payload_key else {
+        findings.quote("no_pubkey", "the answer has no pubkey; expected the payload key's PEM".to_owned());
+        return Ok(());
+    };
+    let found = PcrIndex::try_from(PCR_PAYLOAD_KEY).ok().and_then(|index| values.get(index));
+    let Some(found) = found else {
+        findings.pcr("missing_pcr_16", "PCR 16 is not quoted; expected the payload key's hash in it".to_owned());
+        return Ok(());
+    };
+    let expected = extended_once(values.bank().algorithm(), pem.as_bytes())?;
+    if *found != expected {
+        findings.pcr("invalid_pcr_16", format!("PCR 16 is {found}; expected {expected} for the payload key shown"));
+    }
+    Ok(())
+}
+
+/// What a register holds after a reset and one extend with `data`'s digest: H(0… ‖ H(data)).
+fn extended_once(algorithm: HashAlgorithm, data: &[u8]) -> Result<Digest, CryptoUnavailable> {
+    let zero = Digest::zero(algorithm);
+    algorithm.digest(&[zero.as_bytes(), algorithm.digest(data)?.as_bytes()].concat())
+}
+
+fn check_registers(values: &PcrValues, policy: &TpmPolicy, findings: &mut Findings) {
+    let mut missing = Vec::new();
+    for (index, allowed) in policy.requirements() {
+        let Some(found) = values.get(index) else {
+            missing.push(index.to_string());
+            continue;
+        };
+        if !allowed.iter().any(|value| value == found.as_bytes()) {
+            let expected: Vec<String> = allowed.iter().map(hex::encode).collect();
+            let text = format!("PCR {index} is {found}; expected one of {}", expected.join(", "));
+            findings.pcr(&format!("invalid_pcr_{index}"), text);
+        }
+    }
+    if !missing.is_empty() {
+        findings.pcr("missing_pcrs", format!("policy names PCR {}, which is not quoted", missing.join(", ")));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Reasons, bounded so that a verdict always fits one entry of the ledger.
+
+/// Findings kept of one appraisal at most. A verdict's entry may have 65,535 bytes; each finding
+/// takes up to [`FINDING_TEXT_BYTES_MAX`] and 100 more for its names, so 96 leave room for the rest.
+pub const FINDINGS_MAX: usize = 96;
+
+/// Bytes of a finding's text at most: two SHA-512 digests in hex and a sentence, or a list's begin.
+pub const FINDING_TEXT_BYTES_MAX: usize = 512;
+
+/// Keylime's default severity labels, least first; a finding's severity is an index into them.
+pub const SEVERITY_LABELS: [&str; 7] = ["info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// What every finding has by Keylime's default: the last label.
+pub const SEVERITY_MAX: u8 = 6;
+
+/// One reason against evidence.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// Which check, in Keylime's spelling: `qoute_validation`, `pcr_validation`, `internal`.
+    pub component: &'static str,
+    /// Which event of it: `invalid_pcr_15`.
+    pub event: String,
+    /// Index into [`SEVERITY_LABELS`].
+    pub severity: u8,
+    /// What was found, where, and what was expected. May quote the evidence: untrusted text.
+    pub text: String,
+}
+
+impl Finding {
+    /// `component.event`, Keylime's event id.
+    #[must_use]
+    pub fn event_id(&self) -> String {
+        format!("{}.{}", self.component, self.event)
+    }
+}
+
+/// The findings so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Findings {
+    kept: Vec<Finding>,
+    cut: usize,
+}
+
+impl Findings {
+    pub(super) fn quote(&mut self, event: &str, text: String) {
+        self.push("qoute_validation", event, text);
+    }
+
+    pub(super) fn pcr(&mut self, event: &str, text: String) {
+        self.push("pcr_validation", event, text);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    pub(super) fn first(&self) -> Option<&Finding> {
+        self.kept.first()
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<Finding> {
+        let mut all = self.kept.clone();
+        if self.cut > 0 {
+            let text = format!("{} more findings were cut", self.cut);
+            all.push(Finding { component: "internal", event: "findings_cut".into(), severity: SEVERITY_MAX, text });
+        }
+        all
+    }
+
+    pub(super) fn push(&mut self, component: &'static str, event: &str, text: String) {
+        if self.kept.len() + 1 >= FINDINGS_MAX {
+            self.cut += 1;
+            return;
+        }
+        let event = event.to_owned();
+        self.kept.push(Finding { component, event, severity: SEVERITY_MAX, text: shortened(text) });
+    }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > FINDING_TEXT_BYTES_MAX {
+        let mark = " …";
+        let end = (0..=FINDING_TEXT_BYTES_MAX - mark.len()).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
+        text.push_str(mark);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_past_the_limit_are_counted() {
+        let mut findings = Findings::default();
+        for index in 0..1_000 {
+            findings.pcr(&format!("invalid_pcr_{index}"), "x".repeat(600));
+        }
+        let all = findings.to_vec();
+        assert_eq!(all.len(), FINDINGS_MAX);
+        assert!(all.iter().all(|finding| finding.text.len() <= FINDING_TEXT_BYTES_MAX));
+        assert_eq!(all.last().map(|last| last.text.as_str()), Some("905 more findings were cut"));
+    }
+
+    #[test]
+    fn few_findings_stay_as_they_are() {
+        let mut findings = Findings::default();
+        findings.quote("invalid_data", "ä".repeat(256));
+        assert_eq!(findings.to_vec().len(), 1);
+        assert_eq!(findings.first().map(|first| first.text.len()), Some(512));
+        assert_eq!(findings.first().map(Finding::event_id).as_deref(), Some("qoute_validation.invalid_data"));
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(shortened("ä".repeat(300)).len(), FINDING_TEXT_BYTES_MAX);
+    }
+}
