@@ -123,7 +123,7 @@ impl Alternative {
         let stated = self.registers.keys().fold(RegisterSet::EMPTY, |set, index| set.with(*index));
         let kernels = self.files.as_ref().is_some_and(|files| files.kernels.is_some());
         let options = self.command_line.as_ref().is_some_and(|command_line| !command_line.digests.0.is_empty());
-        let relied: [(bool, u32); 7] = [
+        let relied: [(bool, u32); 6] = [
             (self.secure_boot.is_some() || self.signers.is_some(), 1 << 7),
             (self.images.is_some() || kernels, 1 << 4),
             // Boot loaders put command lines into 8 (GRUB) and 12 (systemd).
