@@ -258,6 +258,8 @@ pub(crate) struct InspectArguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Inspected {
+    /// A boot event log as firmware and boot loaders write it, a confidential guest's (CCEL) among them
+    BootLog,
     /// An EK certificate: PEM, DER, or as it lies in a TPM's NV memory
     EkCert,
     /// A ledger entry's CBOR

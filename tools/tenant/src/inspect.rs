@@ -1,5 +1,6 @@
 //! `attestry inspect …`: what a file says, in words or JSON; nothing is judged or fetched.
 
+mod boot_log;
 mod certificate;
 mod entry;
 mod quote;
@@ -24,6 +25,7 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let bytes = read(&arguments.file)?;
     let value = match arguments.what {
+        Inspected::BootLog => boot_log::inspect(&bytes)?,
         Inspected::EkCert => certificate::inspect(&bytes)?,
         Inspected::Entry => entry::inspect(&bytes)?,
         Inspected::Quote => quote::inspect(&bytes)?,
