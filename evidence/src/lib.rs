@@ -13,12 +13,14 @@ pub mod credential;
 pub mod crypto;
 pub mod der;
 pub mod ek_certificate;
+pub mod ima;
 pub mod keylime;
 pub mod name;
 pub mod pcr;
 pub mod public;
 pub mod quote;
 pub mod reader;
+pub mod runtime_policy;
 pub mod signature;
 #[cfg(test)]
 mod testing;
