@@ -53,14 +53,13 @@ impl<'a> MeasurementList<'a> {
 
     /// A list whose template digests are of the algorithm under which its first entries are right.
     ///
-    /// For looking at a list only: appraisal takes the algorithm from policy. If none is right, SHA-1, the kernel's
-    /// default. Violations, having no digest, decide nothing.
+    /// For looking at a list only: appraisal takes the algorithm from policy. SHA-1, SHA-256, SHA-384 and SHA-512 are
+    /// tried. If none is right, SHA-1, the kernel's default; a binary list gets the one whose size lets it be read.
     #[must_use]
     pub fn with_detected_log_hash(bytes: &'a [u8]) -> Self {
-        // SM3 last: it has SHA-256's size and may be switched off in the library.
-        let candidates = HashAlgorithm::ALL.into_iter().map(|log_hash| Self::new(bytes, log_hash));
         let mut readable = None;
-        for list in candidates {
+        for log_hash in DETECTED {
+            let list = Self::new(bytes, log_hash);
             match list.some_digest_is_right() {
                 Some(true) => return list,
                 // Only violations, or digests that are wrong: the size still tells the algorithm of a binary list.
@@ -160,6 +159,10 @@ pub(super) struct Scratch {
 /// An entry and how many bytes of the list it took.
 pub(super) type Read<'s> = Result<Option<(Entry<'s>, usize)>, MalformedEntry>;
 
+/// The algorithms a list's template digests are tried for. SM3 shares its size with SHA-256 and no kernel makes lists
+/// of it by default.
+const DETECTED: [HashAlgorithm; 4] =
+    [HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
 /// Entries looked at to find the algorithm: enough to get past the violations of a list's begin.
 const DETECTION_ENTRIES: usize = 16;
 /// Template data at most. The kernel measures keys, command lines, critical data and module signatures, each a few

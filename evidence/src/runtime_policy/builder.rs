@@ -257,10 +257,9 @@ impl PolicyBuilder {
 /// The compiled form's parts.
 #[derive(Default)]
 struct Sections {
-    hashes: Vec<u64>,
-    entries: Vec<u8>,
-    digests: Vec<u8>,
-    names: Vec<u8>,
+    /// Each record's path hash, and where the record ends.
+    ends: Vec<(u64, u32)>,
+    records: Vec<u8>,
     directories: Vec<u8>,
     directory_numbers: HashMap<Vec<u8>, u32>,
     directory_count: u32,
@@ -282,21 +281,17 @@ impl Sections {
         let count = count.map_err(|_| limit("digests", digests.len(), usize::from(u16::MAX)))?;
         let (directory, name) = split_path(path);
         let directory = self.directory(directory)?;
-        let offset = |what, bytes: &Vec<u8>| u32::try_from(bytes.len()).map_err(|_| CompileError::TooBig { what });
-        let (name_at, digests_at) = (offset("names", &self.names)?, offset("digests", &self.digests)?);
         let name_bytes = u16::try_from(name.len()).unwrap_or(u16::MAX);
-        self.hashes.push(hash);
-        self.entries.extend_from_slice(&compiled::entry_tag(hash).to_le_bytes());
-        self.entries.extend_from_slice(&((table.number() << compiled::TABLE_SHIFT) | directory).to_le_bytes());
-        self.entries.extend_from_slice(&name_at.to_le_bytes());
-        self.entries.extend_from_slice(&digests_at.to_le_bytes());
-        self.entries.extend_from_slice(&name_bytes.to_le_bytes());
-        self.entries.extend_from_slice(&count.to_le_bytes());
-        self.names.extend_from_slice(name);
+        self.records.extend_from_slice(&((table.number() << compiled::TABLE_SHIFT) | directory).to_le_bytes());
+        self.records.extend_from_slice(&name_bytes.to_le_bytes());
+        self.records.extend_from_slice(&count.to_le_bytes());
+        self.records.extend_from_slice(name);
         for digest in digests {
-            self.digests.push(u8::try_from(digest.len()).unwrap_or_default());
-            self.digests.extend_from_slice(digest);
+            self.records.push(u8::try_from(digest.len()).unwrap_or_default());
+            self.records.extend_from_slice(digest);
         }
+        let end = u32::try_from(self.records.len()).map_err(|_| CompileError::TooBig { what: "records" })?;
+        self.ends.push((hash, end));
         Ok(())
     }
 
@@ -320,24 +315,23 @@ impl Sections {
     fn finish(self) -> Result<Vec<u8>, CompileError> {
         let size = |what, count: usize| u32::try_from(count).map_err(|_| CompileError::TooBig { what });
         let header = Header {
-            entries: size("paths", self.hashes.len())?,
+            entries: size("paths", self.ends.len())?,
             directories: self.directory_count,
             directory_bytes: size("directories", self.directories.len())?,
-            name_bytes: size("names", self.names.len())?,
-            digest_bytes: size("digests", self.digests.len())?,
+            record_bytes: size("records", self.records.len())?,
             rules_bytes: size("rules", self.rules.len())?,
         };
         let mut bytes = header.encode();
         let bits = header.index_bits();
-        let mut next = 0;
+        let (mut ends, mut start) = (self.ends.iter().peekable(), 0_u32);
         for bucket in 0..(1_u64 << bits) {
-            bytes.extend_from_slice(&size("paths", next)?.to_le_bytes());
-            while self.hashes.get(next).is_some_and(|hash| compiled::bucket_of(*hash, bits) == bucket) {
-                next += 1;
+            bytes.extend_from_slice(&start.to_le_bytes());
+            while let Some((_, end)) = ends.next_if(|(hash, _)| compiled::bucket_of(*hash, bits) == bucket) {
+                start = *end;
             }
         }
-        bytes.extend_from_slice(&size("paths", next)?.to_le_bytes());
-        for section in [&self.entries, &self.directories, &self.names, &self.digests, &self.rules] {
+        bytes.extend_from_slice(&start.to_le_bytes());
+        for section in [&self.records, &self.directories, &self.rules] {
             bytes.extend_from_slice(section);
         }
         Ok(bytes)

@@ -1,15 +1,15 @@
 //! The compiled form: tables read straight from the bytes.
 //!
 //! ```text
-//! magic 8 | entries, directories, directory bytes, name bytes, digest bytes, rules bytes: u32 each
-//! index      (2^bits + 1) u32: the first entry of each bucket of path hashes
-//! entries    20 bytes each, by path hash: tag u32 | table 2 bits, directory 30 bits | name at u32 | digests at u32
-//!            | name bytes u16 | digests u16
+//! magic 8 | entries, directories, directory bytes, record bytes, rules bytes: u32 each
+//! index        (2^bits + 1) u32: where the records of each bucket of path hashes start, and the last ones end
+//! records      table 2 bits, directory 30 bits: u32 | name bytes u16 | digests u16 | name | (length u8, digest)…
 //! directories  length u16, path up to and with the last slash
-//! names        one behind the other
-//! digests      length u8, digest
 //! rules        JSON
 //! ```
+//!
+//! A look-up touches the index once and the records of one bucket, one on average, which lie together with their
+//! digests.
 //!
 //! All numbers are little endian. `docs/spec/runtime-policy.md` has the particulars.
 
@@ -65,7 +65,7 @@ impl RuntimePolicy {
         let mut hash = Sha256::new();
         hash.update(&bytes);
         let id = PolicyId(hash.finish());
-        let directories = directory_offsets(&header, bytes.get(sections.directories..sections.names))?;
+        let directories = directory_offsets(&header, bytes.get(sections.directories..sections.rules))?;
         let policy = Self { id, bytes, header, sections, directories, rules };
         policy.check()?;
         Ok(policy)
@@ -109,73 +109,67 @@ impl RuntimePolicy {
 
     /// Everything the policy lists: table, path, digests. In the order of the path's hashes.
     pub fn entries(&self) -> impl Iterator<Item = (Table, Vec<u8>, Allowed<'_>)> {
-        self.records().iter().filter_map(|record| {
-            let entry = Entry::decode(record);
+        records_in(self.records()).filter_map(|record| {
             let table = [Table::Files, Table::Keyrings, Table::Buffers].into_iter();
-            let table = table.into_iter().find(|table| table.number() == entry.table())?;
-            let mut path = self.directory(entry.directory())?.to_vec();
-            path.extend_from_slice(self.name(&entry)?);
-            Some((table, path, self.allowed(&entry)?))
+            let table = table.into_iter().find(|table| table.number() == record.table())?;
+            let mut path = self.directory(record.directory())?.to_vec();
+            path.extend_from_slice(record.name);
+            Some((table, path, record.allowed))
         })
     }
 
     /// What is allowed at a path whose [`path_hash`] the caller has computed.
     pub(super) fn find(&self, table: Table, path: &[u8], hash: u64) -> Option<Allowed<'_>> {
-        let bits = self.header.index_bits();
-        let bucket = usize::try_from(bucket_of(hash, bits)).ok()?;
-        let index = self.bytes.get(self.sections.index..self.sections.entries)?.as_chunks::<4>().0;
-        let [start, end] = *index.get(bucket..)?.first_chunk::<2>()?;
+        let bucket = usize::try_from(bucket_of(hash, self.header.index_bits())).ok()?;
+        let [start, end] = *self.index().get(bucket..)?.first_chunk::<2>()?;
         let (start, end) = (u32::from_le_bytes(start) as usize, u32::from_le_bytes(end) as usize);
-        let tag = entry_tag(hash);
         let (directory, name) = split_path(path);
-        let records = self.records().get(start..end)?;
-        let entry = records.iter().map(Entry::decode).find(|entry| {
-            entry.tag == tag
-                && entry.table() == table.number()
-                && self.name(entry) == Some(name)
-                && self.directory(entry.directory()) == Some(directory)
+        let record = records_in(self.records().get(start..end)?).find(|record| {
+            record.name == name
+                && record.table() == table.number()
+                && self.directory(record.directory()) == Some(directory)
         })?;
-        self.allowed(&entry)
+        Some(record.allowed)
     }
 
-    fn records(&self) -> &[[u8; ENTRY_BYTES]] {
-        self.bytes.get(self.sections.entries..self.sections.directories).unwrap_or_default().as_chunks().0
+    fn index(&self) -> &[[u8; 4]] {
+        self.bytes.get(self.sections.index..self.sections.records).unwrap_or_default().as_chunks().0
     }
 
-    fn name(&self, entry: &Entry) -> Option<&[u8]> {
-        let names = self.bytes.get(self.sections.names..self.sections.digests)?;
-        names.get(entry.name_at as usize..)?.get(..usize::from(entry.name_bytes))
+    fn records(&self) -> &[u8] {
+        self.bytes.get(self.sections.records..self.sections.directories).unwrap_or_default()
     }
 
     fn directory(&self, number: u32) -> Option<&[u8]> {
         let at = *self.directories.get(number as usize)?;
-        let section = self.bytes.get(self.sections.directories..self.sections.names)?;
+        let section = self.bytes.get(self.sections.directories..self.sections.rules)?;
         let (length, rest) = section.get(at as usize..)?.split_first_chunk::<2>()?;
         rest.get(..usize::from(u16::from_le_bytes(*length)))
     }
 
-    fn allowed(&self, entry: &Entry) -> Option<Allowed<'_>> {
-        let digests = self.bytes.get(self.sections.digests..self.sections.rules)?;
-        Some(Allowed { rest: digests.get(entry.digests_at as usize..)?, count: entry.digests })
-    }
-
     /// Checks once what every look-up relies on.
     fn check(&self) -> Result<(), MalformedPolicy> {
-        let index = self.bytes.get(self.sections.index..self.sections.entries).unwrap_or_default().as_chunks::<4>().0;
-        let firsts = index.iter().map(|first| u32::from_le_bytes(*first));
-        if !firsts.clone().is_sorted() || firsts.clone().next_back() != Some(self.header.entries) {
+        let records = self.records();
+        let mut starts = self.index().iter().map(|start| u32::from_le_bytes(*start) as usize);
+        let mut start = starts.next().unwrap_or_default();
+        if start != 0 {
             return Err(MalformedPolicy::Index);
         }
-        for (number, record) in self.records().iter().enumerate() {
-            let entry = Entry::decode(record);
-            let whole = self.name(&entry).is_some()
-                && (entry.directory() as usize) < self.directories.len()
-                && self.allowed(&entry).is_some_and(|allowed| allowed.count() == usize::from(entry.digests));
-            if !whole {
-                return Err(MalformedPolicy::Entry { number });
+        let mut count = 0;
+        for end in starts {
+            let mut rest = records.get(start..end).ok_or(MalformedPolicy::Index)?;
+            while !rest.is_empty() {
+                let (record, behind) = Record::read(rest).ok_or(MalformedPolicy::Record { number: count })?;
+                if record.directory() as usize >= self.directories.len() {
+                    return Err(MalformedPolicy::Record { number: count });
+                }
+                rest = behind;
+                count += 1;
             }
+            start = end;
         }
-        Ok(())
+        let whole = start == records.len() && count == self.len();
+        if whole { Ok(()) } else { Err(MalformedPolicy::Index) }
     }
 }
 
@@ -207,14 +201,14 @@ impl<'a> Iterator for Allowed<'a> {
 /// Why bytes are no compiled policy.
 #[derive(Debug, thiserror::Error)]
 pub enum MalformedPolicy {
-    /// An entry points outside of a section.
-    #[error("entry {number} points outside of its section")]
-    Entry {
+    /// A directory runs over the end of its section.
+    #[error("directory {number} runs over the end of its section")]
+    Directory {
         /// Which one, from 0.
         number: usize,
     },
-    /// The index is not ascending to the number of entries.
-    #[error("the index does not cover the entries")]
+    /// The index does not cover the records, or there are more or fewer than the header says.
+    #[error("the index and the header do not cover the records")]
     Index,
     /// The rules are not the JSON they should be.
     #[error("the rules are not valid JSON")]
@@ -233,6 +227,12 @@ pub enum MalformedPolicy {
     /// The bytes do not start as a compiled policy does.
     #[error("it does not start as a compiled runtime policy of version 1 does")]
     Magic,
+    /// A record does not fit between its bucket's bounds, or names a directory that is not there.
+    #[error("record {number} is not whole")]
+    Record {
+        /// Which one, from 0.
+        number: usize,
+    },
     /// A rule cannot be used.
     #[error("a rule of the policy cannot be used")]
     Rules {
@@ -247,8 +247,7 @@ pub(super) struct Header {
     pub(super) entries: u32,
     pub(super) directories: u32,
     pub(super) directory_bytes: u32,
-    pub(super) name_bytes: u32,
-    pub(super) digest_bytes: u32,
+    pub(super) record_bytes: u32,
     pub(super) rules_bytes: u32,
 }
 
@@ -256,10 +255,8 @@ pub(super) struct Header {
 #[derive(Clone, Copy, Debug)]
 struct Offsets {
     index: usize,
-    entries: usize,
+    records: usize,
     directories: usize,
-    names: usize,
-    digests: usize,
     rules: usize,
     end: usize,
 }
@@ -267,14 +264,7 @@ struct Offsets {
 impl Header {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        let numbers = [
-            self.entries,
-            self.directories,
-            self.directory_bytes,
-            self.name_bytes,
-            self.digest_bytes,
-            self.rules_bytes,
-        ];
+        let numbers = [self.entries, self.directories, self.directory_bytes, self.record_bytes, self.rules_bytes];
         numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
         bytes
     }
@@ -288,8 +278,7 @@ impl Header {
             entries: next(),
             directories: next(),
             directory_bytes: next(),
-            name_bytes: next(),
-            digest_bytes: next(),
+            record_bytes: next(),
             rules_bytes: next(),
         })
     }
@@ -302,36 +291,32 @@ impl Header {
 
     const fn offsets(&self) -> Offsets {
         let index = HEADER_BYTES;
-        let entries = index + 4 * ((1 << self.index_bits()) + 1);
-        let directories = entries + ENTRY_BYTES * self.entries as usize;
-        let names = directories + self.directory_bytes as usize;
-        let digests = names + self.name_bytes as usize;
-        let rules = digests + self.digest_bytes as usize;
-        Offsets { index, entries, directories, names, digests, rules, end: rules + self.rules_bytes as usize }
+        let records = index + 4 * ((1 << self.index_bits()) + 1);
+        let directories = records + self.record_bytes as usize;
+        let rules = directories + self.directory_bytes as usize;
+        Offsets { index, records, directories, rules, end: rules + self.rules_bytes as usize }
     }
 }
 
-/// One record of the entries' section.
-struct Entry {
-    tag: u32,
+/// One path and what is allowed there.
+struct Record<'a> {
     table_and_directory: u32,
-    name_at: u32,
-    digests_at: u32,
-    name_bytes: u16,
-    digests: u16,
+    name: &'a [u8],
+    allowed: Allowed<'a>,
 }
 
-impl Entry {
-    const fn decode(record: &[u8; ENTRY_BYTES]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *record;
-        Self {
-            tag: u32::from_le_bytes([a, b, c, d]),
-            table_and_directory: u32::from_le_bytes([e, f, g, h]),
-            name_at: u32::from_le_bytes([i, j, k, l]),
-            digests_at: u32::from_le_bytes([m, n, o, p]),
-            name_bytes: u16::from_le_bytes([q, r]),
-            digests: u16::from_le_bytes([s, t]),
+impl<'a> Record<'a> {
+    /// The record `bytes` start with, and what follows it.
+    fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let ([a, b, c, d, e, f, g, h], rest) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>()?;
+        let name_bytes = u16::from_le_bytes([*e, *f]);
+        let (name, mut rest) = rest.split_at_checked(usize::from(name_bytes))?;
+        let allowed = Allowed { rest, count: u16::from_le_bytes([*g, *h]) };
+        for _ in 0..allowed.count {
+            let (length, behind) = rest.split_first()?;
+            rest = behind.get(usize::from(*length)..)?;
         }
+        Some((Self { table_and_directory: u32::from_le_bytes([*a, *b, *c, *d]), name, allowed }, rest))
     }
 
     const fn table(&self) -> u32 {
@@ -343,6 +328,16 @@ impl Entry {
     }
 }
 
+/// Records one behind the other.
+fn records_in(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (record, behind) = Record::read(rest)?;
+        rest = behind;
+        Some(record)
+    })
+}
+
 fn directory_offsets(header: &Header, section: Option<&[u8]>) -> Result<Box<[u32]>, MalformedPolicy> {
     let section = section.unwrap_or_default();
     let mut offsets = Vec::new();
@@ -351,7 +346,7 @@ fn directory_offsets(header: &Header, section: Option<&[u8]>) -> Result<Box<[u32
         let length = usize::from(u16::from_le_bytes(*length));
         offsets.push(u32::try_from(at).unwrap_or(u32::MAX));
         if length > rest.len() {
-            return Err(MalformedPolicy::Entry { number: offsets.len() });
+            return Err(MalformedPolicy::Directory { number: offsets.len() - 1 });
         }
         at += 2 + length;
     }
@@ -387,16 +382,11 @@ pub(super) const fn bucket_of(hash: u64, bits: u32) -> u64 {
     if bits == 0 { 0 } else { hash >> (u64::BITS - bits) }
 }
 
-/// What an entry keeps of its path's hash.
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is kept")]
-pub(super) const fn entry_tag(hash: u64) -> u32 {
-    hash as u32
-}
-
 /// The format's name and version.
 const MAGIC: &[u8] = b"ATRPOL1\n";
-const HEADER_BYTES: usize = 32;
-const ENTRY_BYTES: usize = 20;
+const HEADER_BYTES: usize = 28;
+/// What stands in front of a record's name.
+const RECORD_HEADER_BYTES: usize = 8;
 /// Two bits tell the table.
 pub(super) const TABLE_SHIFT: u32 = 30;
 /// A million buckets; more entries share them.
