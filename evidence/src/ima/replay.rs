@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::entry::Entry;
 use super::list::{ListForm, MeasurementList};
 use super::malformed::{Excerpt, MalformedList};
-use super::register::{extend, hash, padded, violation_extension};
+use super::register::{extend, hash, violation_extension};
 use crate::algorithm::{Digest, HashAlgorithm};
 use crate::crypto::CryptoUnavailable;
 
@@ -142,7 +142,14 @@ impl ListSummary {
             *register = match replay {
                 _ if violation => extend(register, violation_extension(bank))?,
                 Replay::Recorded(_) => extend(register, entry.template_digest)?,
-                Replay::RecordedPadded(_) => extend(register, padded(bank, entry.template_digest).as_bytes())?,
+                Replay::RecordedPadded(_) => {
+                    // By the difference of the algorithms' sizes, as the kernel pads; a digest column of another size
+                    // is extended as it stands.
+                    let mut extension = entry.template_digest.to_vec();
+                    let zeros = bank.digest_bytes().saturating_sub(self.log_hash.digest_bytes());
+                    extension.resize(extension.len() + zeros, 0);
+                    extend(register, &extension)?
+                }
                 Replay::Recomputed(_) => extend(register, hash(bank, entry.data)?.as_bytes())?,
             };
         }

@@ -37,9 +37,9 @@ pub enum InvalidPattern {
         /// What the compiler says, with the place.
         reason: String,
     },
-    /// All of them together are too big.
-    #[error("the {count} patterns are too big together: {reason}")]
-    TooBig {
+    /// Each is valid, and all of them together are too big, or one comments out what follows it.
+    #[error("the {count} patterns do not compile together: {reason}")]
+    Together {
         /// How many there are.
         count: usize,
         /// What the compiler says.
@@ -66,7 +66,8 @@ impl Patterns {
             Anchor::Whole => format!("^(?:{pattern})$"),
         });
         let set = RegexSetBuilder::new(anchored).size_limit(COMPILED_BYTES_MAX).build();
-        set.map(Self).map_err(|error| InvalidPattern::TooBig { count: patterns.len(), reason: error.to_string() })
+        set.map(Self)
+            .map_err(|error| InvalidPattern::Together { count: patterns.len(), reason: last_line(&error.to_string()) })
     }
 
     /// The first pattern that matches.
@@ -90,8 +91,13 @@ fn check(index: usize, pattern: &str) -> Result<(), InvalidPattern> {
     parsed.map(drop).map_err(|error| InvalidPattern::Syntax {
         index,
         pattern: pattern.to_owned(),
-        reason: error.to_string().lines().last().unwrap_or_default().to_owned(),
+        reason: last_line(&error.to_string()),
     })
+}
+
+/// What the compiler says at the end, behind a drawing of the pattern.
+fn last_line(error: &str) -> String {
+    error.lines().last().unwrap_or_default().to_owned()
 }
 
 /// Keylime's largest published exclude lists have a few dozen; generated ones a few hundred.
