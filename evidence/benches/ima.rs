@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use builder::{ListBuilder, attribute, digest, hex, sha256};
+use builder::{ListBuilder, attribute, sha256};
 use evidence::algorithm::{Digest, HashAlgorithm};
 use evidence::ima::{Evidence, MeasurementState, Policies, appraise};
 use evidence::pcr::{PcrBank, PcrIndex};
@@ -32,30 +32,6 @@ const SIGNED: usize = 2_000;
 const SAMPLES: usize = 9;
 
 fn main() {
-    if let Ok(which) = std::env::var("IMA_ONLY") {
-        let list = list(ENTRIES);
-        let stack = stack(policy(&list).compile().unwrap());
-        let bytes = if which.contains("bin") { list.binary() } else { list.ascii() };
-        let (bank, d) = if which.contains("256") {
-            (HashAlgorithm::Sha256, MessageDigest::sha256())
-        } else {
-            (HashAlgorithm::Sha1, MessageDigest::sha1())
-        };
-        let register = list.register(d, ENTRIES);
-        let evidence = evidence(&bytes, 0, bank, &register);
-        let n: u32 = std::env::var("N").unwrap().parse().unwrap();
-        let mut best = f64::MAX;
-        for _ in 0..n {
-            let t = seconds(1, || {
-                assert!(
-                    appraise(&evidence, &Policies { current: &stack, earlier: &[] }, &state(bank)).unwrap().passed()
-                );
-            });
-            best = best.min(t);
-        }
-        eprintln!("{which} best ns/line {}", best * 1e9 / ENTRIES as f64);
-        return;
-    }
     let mut report = Report::new("ima");
     let list = list(ENTRIES);
     let stack = stack(policy(&list).compile().unwrap());

@@ -47,7 +47,10 @@ fn every_template() -> ListBuilder {
     list
 }
 
-fn read_all(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>, Option<Vec<u8>>)>, MalformedList> {
+/// Template, data and name of each entry.
+type Read = (String, Vec<u8>, Option<Vec<u8>>);
+
+fn read_all(bytes: &[u8]) -> Result<Vec<Read>, MalformedList> {
     let mut entries = MeasurementList::new(bytes, HashAlgorithm::Sha1).entries();
     let mut all = Vec::new();
     while let Some(entry) = entries.read()? {
