@@ -3,7 +3,7 @@
 use super::entry::Entry;
 use super::finding::{Event, Finding, Findings};
 use super::judge::{Hidden, Judge, Place};
-use super::list::MeasurementList;
+use super::list::{MeasurementList, Scratch};
 use super::register::{extend, hash, padded, violation_extension};
 use super::state::MeasurementState;
 use crate::algorithm::Digest;
@@ -176,8 +176,6 @@ impl Next {
 impl<'a> Walk<'a> {
     /// Reads the list to its end; false if it cannot be read or is not a continuation.
     fn run(&mut self) -> Result<bool, CryptoUnavailable> {
-        let list = MeasurementList::new(self.evidence.list, self.policies.current.log_hash());
-        let mut entries = list.entries();
         let first = self.evidence.first_entry;
         if first != self.base.settled {
             if first != 0 {
@@ -191,28 +189,31 @@ impl<'a> Walk<'a> {
         } else {
             self.note_match();
         }
-        loop {
-            let entry = match entries.read() {
-                Ok(Some(entry)) => entry,
-                Ok(None) => break,
-                Err(malformed) => {
-                    let found = malformed.to_string();
-                    let finding = Finding::list(Event::ParserEntry, found, "a list as the kernel writes it");
-                    self.findings.push_front(Finding { entry: Some(first.saturating_add(malformed.entry)), ..finding });
-                    return Ok(false);
+        let mut cursor = MeasurementList::new(self.evidence.list, self.policies.current.log_hash()).cursor();
+        let mut scratch: [Scratch; WINDOW] = std::array::from_fn(|_| Scratch::default());
+        let mut end = None;
+        while end.is_none() {
+            let mut window = [None; WINDOW];
+            for (entry, scratch) in window.iter_mut().zip(&mut scratch) {
+                match cursor.read(scratch) {
+                    Ok(Some(read)) => *entry = Some(read),
+                    other => {
+                        end = Some(other.map(drop));
+                        break;
+                    }
                 }
-            };
-            if self.matched.is_some() {
-                self.ahead += 1;
-            } else if self.position < self.base.settled {
-                self.replay(&entry)?;
-                if self.position == self.base.settled && !self.is_same_prefix() {
-                    return Ok(false);
-                }
-            } else {
-                self.judge(&entry)?;
             }
-            self.note_match();
+            self.fetch_ahead(&window);
+            for entry in window.iter().flatten() {
+                if !self.step(entry)? {
+                    return Ok(false);
+                }
+            }
+        }
+        if let Some(Err(malformed)) = end {
+            let finding = Finding::list(Event::ParserEntry, malformed.to_string(), "a list as the kernel writes it");
+            self.findings.push_front(Finding { entry: Some(first.saturating_add(malformed.entry)), ..finding });
+            return Ok(false);
         }
         if self.position < self.base.settled {
             let found = format!("a list that ends behind entry {}", self.position);
@@ -220,6 +221,32 @@ impl<'a> Walk<'a> {
             self.findings.push(Finding::list(Event::PrefixRewritten, found, expected));
             return Ok(false);
         }
+        Ok(true)
+    }
+
+    /// Brings what the policy says of some entries into the processor's cache, all at once: one after the other, look-ups
+    /// in a policy of megabytes take longer to wait for memory than all hashing takes.
+    fn fetch_ahead(&self, window: &[Option<Entry<'_>>]) {
+        if self.matched.is_none() && self.position >= self.base.settled {
+            self.policies.current.fetch(window.iter().flatten().filter_map(|entry| entry.name));
+        }
+    }
+
+    /// Takes one entry; false if it ends what was known before and that was something else.
+    fn step(&mut self, entry: &Entry<'_>) -> Result<bool, CryptoUnavailable> {
+        if self.matched.is_some() {
+            self.ahead += 1;
+            return Ok(true);
+        }
+        if self.position < self.base.settled {
+            self.replay(entry)?;
+            if self.position == self.base.settled && !self.is_same_prefix() {
+                return Ok(false);
+            }
+        } else {
+            self.judge(entry)?;
+        }
+        self.note_match();
         Ok(true)
     }
 
@@ -333,3 +360,6 @@ impl<'a> Walk<'a> {
         Some(Next { settled, seen, lag: self.ahead })
     }
 }
+
+/// Entries read ahead of the one that is judged: enough for their look-ups to wait for memory together.
+const WINDOW: usize = 16;

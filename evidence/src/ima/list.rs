@@ -104,16 +104,19 @@ impl<'a> MeasurementList<'a> {
     /// A reader at the first entry.
     #[must_use]
     pub fn entries(&self) -> Entries<'a> {
-        Entries { list: *self, offset: 0, read: 0, scratch: Scratch::default() }
+        Entries { cursor: self.cursor(), scratch: Scratch::default() }
+    }
+
+    /// A reader at the first entry that takes the caller's memory.
+    pub(super) const fn cursor(&self) -> Cursor<'a> {
+        Cursor { list: *self, offset: 0, read: 0 }
     }
 }
 
 /// Reads a list; allocates for the longest entry only, not for each.
 #[derive(Debug)]
 pub struct Entries<'a> {
-    list: MeasurementList<'a>,
-    offset: usize,
-    read: u64,
+    cursor: Cursor<'a>,
     scratch: Scratch,
 }
 
@@ -123,11 +126,29 @@ impl Entries<'_> {
     /// # Errors
     /// [`MalformedList`] with the entry's number and place. What follows cannot be read; asking again repeats the error.
     pub fn read(&mut self) -> Result<Option<Entry<'_>>, MalformedList> {
+        self.cursor.read(&mut self.scratch)
+    }
+}
+
+/// A place in a list.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    list: MeasurementList<'a>,
+    offset: usize,
+    read: u64,
+}
+
+impl<'a> Cursor<'a> {
+    /// The next entry, put together in `scratch` where the list has it in another form.
+    pub(super) fn read<'s>(&mut self, scratch: &'s mut Scratch) -> Result<Option<Entry<'s>>, MalformedList>
+    where
+        'a: 's,
+    {
         let rest = self.list.bytes.get(self.offset..).unwrap_or_default();
         let (entry, offset) = (self.read, self.offset);
         let result = match self.list.form {
-            ListForm::Ascii => ascii::read(rest, &mut self.scratch),
-            ListForm::Binary => binary::read(rest, self.list.log_hash.digest_bytes(), &mut self.scratch),
+            ListForm::Ascii => ascii::read(rest, scratch),
+            ListForm::Binary => binary::read(rest, self.list.log_hash.digest_bytes(), scratch),
         };
         match result {
             Ok(None) => Ok(None),
@@ -138,12 +159,6 @@ impl Entries<'_> {
             }
             Err(problem) => Err(MalformedList { entry, offset, problem }),
         }
-    }
-
-    /// Entries read so far.
-    #[must_use]
-    pub const fn position(&self) -> u64 {
-        self.read
     }
 }
 

@@ -157,6 +157,18 @@ impl PolicyStack {
         if listed { Lookup::OtherDigest } else { Lookup::Unknown }
     }
 
+    /// Reads where paths would be listed, all at once, so that look-ups soon after find them in the processor's cache.
+    pub(crate) fn fetch<'p>(&self, paths: impl Iterator<Item = &'p [u8]>) {
+        let mut hashes = [0; FETCHED_MAX];
+        let mut count = 0;
+        for (hash, path) in hashes.iter_mut().zip(paths) {
+            *hash = path_hash(path);
+            count += 1;
+        }
+        let hashes = hashes.get(..count).unwrap_or_default();
+        self.layers.iter().for_each(|layer| layer.policy.fetch(hashes));
+    }
+
     /// The digests each layer allows at a path, for a finding's text.
     pub(crate) fn allowed(&self, table: Table, path: &[u8]) -> impl Iterator<Item = (&str, PolicyId, &[u8])> {
         let hash = path_hash(path);
@@ -218,5 +230,7 @@ pub struct ExcludeCount {
     pub count: u64,
 }
 
+/// Paths read at once: as many reads of memory as a processor has under way.
+pub(super) const FETCHED_MAX: usize = 16;
 /// Base, site, role, group, node, and room for overlap during updates.
 const LAYERS_MAX: usize = 16;
