@@ -3,6 +3,7 @@
 mod command;
 mod delivery;
 mod history;
+mod judging;
 mod round;
 mod view;
 
@@ -51,6 +52,8 @@ pub(crate) struct Agent {
     /// Leaf hash of the last verdict recorded by this task.
     verdict: Digest,
     logs_kept: round::LogsKept,
+    /// What is carried from one appraisal to the next.
+    judging: judging::Judging,
 }
 
 /// How a task came to its end.
@@ -90,6 +93,7 @@ impl Agent {
             round: None,
             verdict: Digest::ZERO,
             logs_kept: round::LogsKept::default(),
+            judging: judging::Judging::restored(&row.ima),
             id,
             services,
             view,
@@ -233,6 +237,7 @@ impl Agent {
             enrolled: self.enrolled,
             clock: self.clock,
             algorithms: self.algorithms.clone(),
+            ima: self.judging.row(),
         }
     }
 
