@@ -21,7 +21,7 @@ pub use boot::{BootJudgement, BootReference};
 use findings::Findings;
 pub use findings::{FINDING_TEXT_BYTES_MAX, FINDINGS_MAX, Finding, SEVERITY_LABELS, SEVERITY_MAX, SEVERITY_NOTICE};
 pub use lists::{ListPart, Lists, MeasurementText};
-pub use runtime::RuntimeReference;
+pub use runtime::{RuntimeReference, ima_register, unread_list};
 
 use crate::policy::{AlgorithmsAccepted, PCR_IMA, PCR_PAYLOAD_KEY, TpmPolicy};
 

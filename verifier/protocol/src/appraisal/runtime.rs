@@ -1,11 +1,11 @@
 //! IMA's list against the quoted register and the runtime policy, from where the last round left it.
 
 use evidence::{
-    algorithm::Digest,
+    algorithm::{Digest, HashAlgorithm},
     boot_log::BootLog,
     crypto::CryptoUnavailable,
     ima::{self, Event, MeasurementState, Severity, boot_aggregates},
-    pcr::{PcrIndex, PcrValues},
+    pcr::{PcrBank, PcrIndex, PcrValues},
     quote::AuthenticQuote,
     runtime_policy::PolicyStack,
 };
@@ -29,6 +29,21 @@ pub struct RuntimeReference<'a> {
     pub asked_from: u64,
 }
 
+/// The register of measurement lists.
+///
+/// # Panics
+/// Never: it exists.
+#[must_use]
+pub fn ima_register() -> PcrIndex {
+    PcrIndex::try_from(PCR_IMA).expect("invariant: there are 24 registers")
+}
+
+/// The state of a machine whose list was never read. Its first quote says in which bank it is.
+#[must_use]
+pub fn unread_list() -> MeasurementState {
+    MeasurementState::new(ima_register(), PcrBank(HashAlgorithm::Sha256))
+}
+
 /// Adds what is wrong with the list; where it stands now, if it could be judged.
 ///
 /// `log` is a boot log that was found to give the quoted registers.
@@ -39,8 +54,7 @@ pub(super) fn judge(
     log: Option<&[u8]>,
     findings: &mut Findings,
 ) -> Result<Option<MeasurementState>, CryptoUnavailable> {
-    let quoted = PcrIndex::try_from(PCR_IMA).ok().and_then(|index| quote.values().get(index));
-    let Some(quoted) = quoted else {
+    let Some(quoted) = quote.values().get(ima_register()) else {
         findings.pcr("missing_pcrs", "PCR 10 is not quoted; the runtime policy requires it".to_owned());
         return Ok(None);
     };

@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use evidence::{
-    algorithm::HashAlgorithm,
-    ima::MeasurementState,
-    pcr::{PcrBank, PcrIndex},
-    runtime_policy::PolicyStack,
-};
+use evidence::{ima::MeasurementState, runtime_policy::PolicyStack};
 use messages::Digest;
 use serde_bytes::ByteBuf;
 use verifier_protocol::{
-    appraisal::{Appraisal, BootJudgement, BootReference, RuntimeReference},
-    policy::{MeasuredBootPolicy, PCR_IMA},
+    appraisal::{Appraisal, BootJudgement, BootReference, RuntimeReference, unread_list},
+    policy::MeasuredBootPolicy,
     session::Input,
 };
 
@@ -89,7 +84,7 @@ impl Judging {
             Some(RuntimeBasis {
                 current: loaded.runtime.clone()?,
                 earlier: loaded.earlier.iter().map(|(_, stack)| Arc::clone(stack)).collect(),
-                state: self.ima.clone().or_else(new_state)?,
+                state: self.ima.clone().unwrap_or_else(unread_list),
             })
         });
         Basis { boot: boot.map(|policy| (policy, self.boot.clone())), runtime }
@@ -204,10 +199,4 @@ impl Agent {
         }
         Ok(loaded)
     }
-}
-
-fn new_state() -> Option<MeasurementState> {
-    let register = PcrIndex::try_from(PCR_IMA).ok()?;
-    // The first quote's bank replaces this one.
-    Some(MeasurementState::new(register, PcrBank(HashAlgorithm::Sha256)))
 }

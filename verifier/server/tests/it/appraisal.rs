@@ -81,7 +81,7 @@ async fn each_wrong_thing_fails_with_its_own_finding() {
     let changes: [(&str, Change, &str); 8] = [
         ("changed", |a| a.run("/usr/bin/app", b"trojan"), "ima.validation.ima-ng.runtime_policy_hash"),
         ("unknown", |a| a.run("/tmp/x", b"x"), "ima.validation.ima-ng.not_in_allowlist"),
-        ("shortened", |a| drop(a.state.lock().unwrap().ima.pop()), "ima.pcr_mismatch"),
+        ("shortened", |a| drop(a.state.lock().unwrap().ima.pop()), "ima.prefix_rewritten"),
         ("list-gone", |a| a.state.lock().unwrap().ima.clear(), "ima.list_missing"),
         (
             "kernel",
@@ -104,7 +104,7 @@ async fn each_wrong_thing_fails_with_its_own_finding() {
         ("log-gone", |a| a.state.lock().unwrap().boot_log = None, "measured_boot.parser.missing_log"),
         (
             "log-cut",
-            |a| drop(a.state.lock().unwrap().boot_log.as_mut().unwrap().pop()),
+            |a| a.state.lock().unwrap().boot_log.as_mut().unwrap().truncate(100),
             "measured_boot.parser.tpm2_eventlog.error",
         ),
     ];
