@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger_server::{Config, LogConfig, Severity, fsck, info, reindex};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use transport::secret_memory::forbid_core_dumps;
 use transport::server::{Limits, Shutdown};
 use transport::tls::{ClientAuth, Identity, ServerTls, certificates_from_pem};
 
@@ -99,6 +100,7 @@ enum LogFormat {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logs(arguments.log_format);
+    forbid_core_dumps();
     let done = match arguments.command {
         Command::Serve(serve) => run(*serve),
         Command::Fsck(inspect) => run_fsck(&inspect.data, inspect.json),

@@ -98,6 +98,18 @@ async fn killed_in_the_middle_it_loses_no_agent_and_invents_no_trust() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn its_memory_is_never_dumped_and_its_folder_is_its_owners() {
+    let stand = Stand::without_verifier(None).await;
+    issue(&stand);
+    let process = started(&stand, free_address()).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.0.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    let mode = std::fs::metadata(stand.path().join("verifier")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_file_that_others_can_read_stops_the_start() {
     let stand = Stand::without_verifier(None).await;
     issue(&stand);
