@@ -160,18 +160,39 @@ impl Agent {
         if let Some(log) = &lists.boot_log {
             let digest = Digest(sha256(log));
             // Resent whole each time; stored once.
-            if self.logs_kept.boot_log != Some(digest) {
-                self.keep(log.clone()).await?;
-                self.logs_kept.boot_log = Some(digest);
+            let known = self.logs_kept.boot_log == Some(digest);
+            if known || self.allows(log.len()) {
+                if !known {
+                    self.keep_list(log.clone()).await?;
+                    self.logs_kept.boot_log = Some(digest);
+                }
+                logs.boot_log = Some(digest);
             }
-            logs.boot_log = Some(digest);
         }
-        if let Some((from, text)) = &lists.ima {
+        if let Some((from, text)) = &lists.ima
+            && self.allows(text.len())
+        {
             let count = text.lines().count() as u64;
-            let delta = if count == 0 { None } else { Some(self.keep(text.clone().into_bytes()).await?) };
+            let delta = if count == 0 { None } else { Some(self.keep_list(text.clone().into_bytes()).await?) };
             logs.ima = ImaDelta { from: *from, count, delta };
         }
         Ok(logs)
+    }
+
+    /// Whether the agent may have so much more kept. What is left out is named by no entry.
+    fn allows(&mut self, bytes: usize) -> bool {
+        let allowed = self.list_allowance.has(bytes, self.services.clock.now());
+        if !allowed {
+            tracing::warn!(agent = %self.id, bytes, "an agent's lists grow faster than they are kept; one is left out");
+        }
+        allowed
+    }
+
+    async fn keep_list(&mut self, list: Vec<u8>) -> Result<Digest, Input> {
+        let bytes = list.len();
+        let kept = self.keep(list).await?;
+        self.list_allowance.spend(bytes);
+        Ok(kept)
     }
 
     async fn keep(&self, bytes: Vec<u8>) -> Result<Digest, Input> {
