@@ -16,6 +16,7 @@ use serde_bytes::ByteBuf;
 use crate::{
     attester::Attester,
     chain,
+    notices::Webhook,
     stand::{Stand, until},
 };
 
@@ -176,6 +177,25 @@ async fn no_command_of_an_operator_leaves_a_failure_unraised() {
             stand.until_passed(&attester.id).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_notice_leaves_whose_revocation_is_not_on_record() {
+    let webhook = Webhook::start(StatusCode::OK).await;
+    let mut stand = Stand::with_webhook(Some(webhook.url.clone())).await;
+    let attester = stand.attester("node-1").await;
+    stand.until_logged(&attester.id, "delivered").await;
+    stand.stop_verifier().await;
+    fail_unraised(&stand, &attester).await;
+    // From here on the ledger takes no revocation on this chain.
+    retire(&stand, &attester).await;
+    stand.start_verifier().await;
+    let says =
+        |status: &messages::keylime::AgentStatus| status.reason.as_deref().unwrap_or_default().contains("a revocation");
+    stand.until(&attester.id, "the status says why", says).await;
+    // As long as many a notice takes.
+    tokio::time::sleep(crate::stand::POLLING.ledger_retry * 6).await;
+    assert_eq!(webhook.count(), 0);
 }
 
 #[test]
