@@ -154,9 +154,39 @@ fn an_expired_intermediate_is_rejected_by_name_unless_a_valid_one_stands_beside_
     let der = old.certify_ek(&site.tpm.ek.key, Validity::USUAL);
     let rejected = site.verify(&der, &old.der()).unwrap_err();
     assert!(matches!(&rejected, EkCertificateRejected::Expired { subject, .. } if subject == "CN=renewed"));
-    site.store.add("other.der", &site.root.intermediate("renewed", Validity::USUAL).der()).unwrap();
-    let rejected = site.verify(&der, &old.der()).unwrap_err();
-    assert!(matches!(rejected, EkCertificateRejected::Expired { .. } | EkCertificateRejected::Signature { .. }));
+    site.store.add("other.der", &old.renewed("renewed", &site.root, Validity::USUAL).der()).unwrap();
+    assert!(site.verify(&der, &old.der()).is_ok());
+}
+
+#[test]
+fn a_path_longer_than_an_authority_allows_is_rejected() {
+    for (limit, allowed) in [(0, false), (1, true)] {
+        let mut site = site();
+        let root = SoftCa::root_with_path_length("limited", limit);
+        site.store.add("limited.der", &root.der()).unwrap();
+        let der = root.intermediate("below", Validity::USUAL);
+        let judged = site.verify(&der.certify_ek(&site.tpm.ek.key, Validity::USUAL), &der.der());
+        match judged {
+            Ok(_) => assert!(allowed),
+            Err(EkCertificateRejected::PathLength { limit: 0, .. }) => assert!(!allowed),
+            Err(other) => panic!("{other:?}"),
+        }
+        let direct = root.certify_ek(&site.tpm.ek.key, Validity::USUAL);
+        assert!(site.verify(&direct, &[]).is_ok());
+    }
+}
+
+#[test]
+fn unknown_critical_extensions_are_rejected_and_known_ones_tolerated() {
+    let site = site();
+    let with = |number| site.intermediate.certify_ek_with(&site.tpm.ek.key, Validity::USUAL, Some(number));
+    // Subject directory attributes, which EK certificates may carry.
+    assert!(site.verify(&with("2.5.29.9"), &[]).is_ok());
+    for unknown in ["2.5.29.30", "1.3.6.1.4.1.311.99"] {
+        let rejected = site.verify(&with(unknown), &[]).unwrap_err();
+        let named = matches!(&rejected, EkCertificateRejected::UnknownCriticalExtension { oid, .. } if oid == unknown);
+        assert!(named, "{rejected:?}");
+    }
 }
 
 #[test]

@@ -1,1 +1,30 @@
-//! ledger-server.
+//! The ledger's service: keeps the bytes of the log, signs its checkpoints, answers over mutual TLS.
+//!
+//! Not in here: what an entry may say and what may follow it (`ledger-protocol`), and how a
+//! stranger verifies the log (`ledger-tlog`).
+
+mod api;
+mod blobs;
+mod checkpoints;
+mod clock;
+mod engine;
+mod entropy;
+mod folder;
+mod fsck;
+mod identity;
+mod levels;
+mod maintenance;
+mod ownership;
+mod segment;
+mod service;
+mod store;
+
+pub use checkpoints::NoteFlaw;
+pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX};
+pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck};
+pub use identity::IdentityError;
+pub use maintenance::{info, reindex};
+pub use ownership::OwnershipError;
+pub use segment::BatchFlaw;
+pub use service::{Config, Running, StartError, StopError, start};
+pub use store::IndexError;

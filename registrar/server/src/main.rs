@@ -14,9 +14,7 @@ use registrar_server::{Config, PendingLimits, RateLimits};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use transport::server::{Limits, Shutdown};
-use transport::tls::{
-    ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem,
-};
+use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem};
 
 /// Checks who an attester is and keeps the book of identities.
 ///
@@ -152,7 +150,8 @@ fn authorities(file: &PathBuf) -> Result<Vec<openssl::x509::X509>, Box<dyn Error
 
 fn start_logs(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => logs.json().init(),
         LogFormat::Text => logs.init(),

@@ -14,7 +14,14 @@ mod tests;
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     limits: RateLimits,
-    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    by_network: HashMap<IpAddr, Bucket>,
+    /// When full buckets were last forgotten: that walks over all of them, so it is not done for every request.
+    swept: Option<Instant>,
 }
 
 /// How often one network may register or activate.
@@ -53,14 +60,14 @@ impl RateLimiter {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let full = u64::from(self.limits.burst) * 1_000;
         let mut network = network(address);
-        if buckets.len() >= NETWORKS_MAX && !buckets.contains_key(&network) {
-            buckets.retain(|_, bucket| bucket.refilled(self.limits, now) < full);
+        if !buckets.has_room_for(network) {
+            buckets.sweep(now, |bucket| bucket.refilled(self.limits, now) < full);
             // Still too many: the newcomers share one bucket, so the table stays bounded.
-            if buckets.len() >= NETWORKS_MAX {
+            if !buckets.has_room_for(network) {
                 network = IpAddr::from([0, 0, 0, 0]);
             }
         }
-        let bucket = buckets.entry(network).or_insert(Bucket { millitokens: full, since: now });
+        let bucket = buckets.by_network.entry(network).or_insert(Bucket { millitokens: full, since: now });
         *bucket = Bucket { millitokens: bucket.refilled(self.limits, now), since: now };
         if bucket.millitokens >= 1_000 {
             bucket.millitokens -= 1_000;
@@ -68,6 +75,19 @@ impl RateLimiter {
         }
         let missing = 1_000 - bucket.millitokens;
         Err(Duration::from_millis(missing.div_ceil(u64::from(self.limits.per_second.max(1)))))
+    }
+}
+
+impl Buckets {
+    fn has_room_for(&self, network: IpAddr) -> bool {
+        self.by_network.len() < NETWORKS_MAX || self.by_network.contains_key(&network)
+    }
+
+    fn sweep(&mut self, now: Instant, keep: impl Fn(&Bucket) -> bool) {
+        if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL) {
+            self.by_network.retain(|_, bucket| keep(bucket));
+            self.swept = Some(now);
+        }
     }
 }
 
@@ -82,3 +102,5 @@ impl Bucket {
 
 /// Networks remembered at one time: 65,536 buckets are about 5 MB.
 const NETWORKS_MAX: usize = 65_536;
+/// Walking over all networks takes about a millisecond.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

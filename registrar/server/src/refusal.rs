@@ -131,7 +131,7 @@ fn internal() -> (StatusCode, String, Option<Duration>) {
 }
 
 fn unavailable() -> (StatusCode, String, Option<Duration>) {
-    let text = "The ledger cannot be reached, so nothing was changed; try again";
+    let text = "The ledger has not confirmed the record, so the agent's state here is unchanged; try again";
     (StatusCode::SERVICE_UNAVAILABLE, text.to_owned(), Some(LEDGER_WAIT))
 }
 

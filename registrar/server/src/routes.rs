@@ -114,3 +114,6 @@ const REGISTER_BYTES_MAX: usize = 64 * 1024;
 const ACTIVATE_BYTES_MAX: usize = 1024;
 /// The stock tenant sends none; some HTTP libraries send `{}`.
 const DELETE_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

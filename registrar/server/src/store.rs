@@ -81,7 +81,7 @@ impl Store {
     /// [`StoreError`] if another process has it, it is damaged, or it has another schema.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let opening = |source| StoreError::Open { path: path.to_owned(), source };
-        let database = sled::open(path).map_err(opening)?;
+        let database = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open().map_err(opening)?;
         let tree = |name| database.open_tree(name).map_err(failed("open a tree"));
         let (agents, chains, meta, quarantine) = (tree("agents")?, tree("chains")?, tree("meta")?, tree("quarantine")?);
         match meta.get(SCHEMA_KEY).map_err(failed("read its schema"))? {
@@ -167,6 +167,8 @@ fn failed(operation: &'static str) -> impl Fn(sled::Error) -> StoreError {
     move |source| StoreError::Database { operation, source }
 }
 
+/// Ten thousand records of 5 KiB, and as much again for the tree above them.
+const CACHE_BYTES: u64 = 96 << 20;
 const SCHEMA_KEY: &str = "schema";
 /// Raised when a tree or a row changes its meaning; rows carry a version of their own.
 const SCHEMA: &str = "1";

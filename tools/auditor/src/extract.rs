@@ -142,6 +142,7 @@ pub enum ExtractError {
 pub fn extract(folder: &Path, choice: Choice, out: &Path) -> Result<Vec<Extracted>, ExtractError> {
     let bundle = Bundle::open(folder).map_err(ExtractError::Bundle)?;
     let quotes: Vec<u64> = listed(&bundle, "quote").collect();
+    let enrolments: Vec<u64> = listed(&bundle, "enrol").collect();
     let chosen: Vec<(u64, PathBuf)> = match choice {
         Choice::All => quotes.iter().map(|index| (*index, out.join(index.to_string()))).collect(),
         Choice::Index(index) if quotes.contains(&index) => vec![(index, out.to_owned())],
@@ -151,10 +152,10 @@ pub fn extract(folder: &Path, choice: Choice, out: &Path) -> Result<Vec<Extracte
     if chosen.is_empty() {
         return Err(ExtractError::NoQuotes);
     }
-    chosen.into_iter().map(|(index, folder)| extract_one(&bundle, index, folder)).collect()
+    chosen.into_iter().map(|(index, folder)| extract_one(&bundle, &enrolments, index, folder)).collect()
 }
 
-fn extract_one(bundle: &Bundle, index: u64, folder: PathBuf) -> Result<Extracted, ExtractError> {
+fn extract_one(bundle: &Bundle, enrolments: &[u64], index: u64, folder: PathBuf) -> Result<Extracted, ExtractError> {
     let entry = read_entry(bundle, index)?;
     let body = QuoteBody::decode(&entry.body).map_err(|source| ExtractError::Body { index, source })?;
     let quote = Quote::parse(&body.attest, &body.signature).map_err(|source| ExtractError::Quote { index, source })?;
@@ -162,7 +163,7 @@ fn extract_one(bundle: &Bundle, index: u64, folder: PathBuf) -> Result<Extracted
     let head = Head { seq: entry.seq, prev: entry.prev };
     let agent = &bundle.manifest().agent;
     let nonce = hex::encode(NonceInputs { beacon: body.beacon, agent, head, salt: body.salt }.derive().as_str());
-    let ak = ak_before(bundle, index)?;
+    let ak = ak_before(bundle, enrolments, index)?;
     let pem = ak.public_key_pem().map_err(ExtractError::Crypto)?;
     fs::create_dir_all(&folder).map_err(|source| ExtractError::Write { path: folder.clone(), source })?;
     let files: [(&str, &[u8]); 6] = [
@@ -206,9 +207,9 @@ fn quoted(path: &str) -> String {
 }
 
 /// The AK of the last enrolment before an entry.
-fn ak_before(bundle: &Bundle, index: u64) -> Result<Public, ExtractError> {
-    let enrolled = listed(bundle, "enrol").filter(|enrol| *enrol < index).last();
-    let enrolled = enrolled.ok_or(ExtractError::Unenrolled { index })?;
+fn ak_before(bundle: &Bundle, enrolments: &[u64], index: u64) -> Result<Public, ExtractError> {
+    let earlier = enrolments.iter().copied().rfind(|enrol| *enrol < index);
+    let enrolled = earlier.ok_or(ExtractError::Unenrolled { index })?;
     let entry = read_entry(bundle, enrolled)?;
     let enrol = Enrol::decode(&entry.body).map_err(|source| ExtractError::Body { index: enrolled, source })?;
     let digest = enrol.binding;

@@ -138,6 +138,15 @@ impl History {
         self.entries.get(..self.run_start).unwrap_or_default()
     }
 
+    /// The numbers that are not in the bundle, all from before the run: first and last of each hole.
+    pub(crate) fn holes(&self) -> Vec<(u64, u64)> {
+        let pairs = self.entries.windows(2).filter_map(|pair| match pair {
+            [earlier, later] => Some((earlier.seq + 1, later.seq.checked_sub(1)?)),
+            _ => None,
+        });
+        pairs.filter(|(from, to)| from <= to).collect()
+    }
+
     /// The entries of the run, with their positions in the history.
     pub(crate) fn run(&self) -> impl DoubleEndedIterator<Item = (usize, &ProvenEntry)> {
         self.entries.iter().enumerate().skip(self.run_start)

@@ -239,11 +239,7 @@ fn count(history: &History, findings: &Findings) -> Counts {
             },
             // Another TPM has another counter.
             Decoded::Enrol(_) => resets = None,
-            Decoded::Opaque
-            | Decoded::OperatorAction
-            | Decoded::Policy(_)
-            | Decoded::Retire
-            | Decoded::Revocation => {}
+            Decoded::Opaque | Decoded::OperatorAction | Decoded::Policy(_) | Decoded::Retire | Decoded::Revocation => {}
         }
     }
     counts
@@ -259,14 +255,14 @@ pub(crate) fn not_proven(history: &History, tree_size: u64) -> Vec<String> {
             last.index, last.seq
         ));
     }
-    if let (Some(before), Some((_, first))) = (history.context().last(), history.run().next()) {
+    let holes = history.holes();
+    if !holes.is_empty() {
         list.push(format!(
-            "what stood at seq {} to {} of the agent's chain: among them could be a policy or an enrolment that is not shown",
-            history.context().first().map_or(before.seq, |entry| entry.seq) + 1,
-            first.seq.saturating_sub(1)
+            "what stood at {} of the agent's chain: among it could be a policy or an enrolment that is not shown",
+            holes.iter().map(|(from, to)| format!("seq {from} to {to}")).collect::<Vec<_>>().join(", ")
         ));
     }
-    list.push("that the log shows everyone the same history: no witness has cosigned the checkpoint".to_owned());
+    list.push("that the log shows everyone the same history: cosignatures of witnesses are not checked".to_owned());
     list.push("what the machine did between two quotes beyond what its registers measure".to_owned());
     list.push("that EK certificates were not revoked: revocation lists are not consulted".to_owned());
     list

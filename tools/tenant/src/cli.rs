@@ -74,9 +74,9 @@ pub(crate) struct UpArguments {
     /// Ledger's port
     #[arg(long, default_value_t = 8893, value_name = "PORT")]
     pub(crate) ledger_port: u16,
-    /// Origin of the log's checkpoints; fixed when the log is created
-    #[arg(long, default_value = "attestry.local/log", value_name = "NAME")]
-    pub(crate) origin: String,
+    /// Origin of the log's checkpoints, e.g. example.com/attestry; fixed when the log is created, made up if not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) origin: Option<String>,
     /// More names for the servers' certificates
     #[arg(long = "name", value_name = "HOST")]
     pub(crate) names: Vec<String>,
@@ -159,7 +159,7 @@ pub(crate) struct DeleteArguments {
 pub(crate) struct PolicyArguments {
     #[command(flatten)]
     pub(crate) agent: AgentArguments,
-    /// PCR policy: JSON {"<pcr>": "hex" | ["hex", …]}, or @FILE
+    /// PCR policy: JSON `{"<pcr>": "hex" | ["hex", …]}`, or @FILE
     #[arg(long, default_value = "{}", value_name = "JSON")]
     pub(crate) tpm_policy: String,
     /// Labels to record, e.g. role=hypervisor
@@ -258,6 +258,8 @@ pub(crate) struct InspectArguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Inspected {
+    /// A boot event log as firmware and boot loaders write it, a confidential guest's (CCEL) among them
+    BootLog,
     /// An EK certificate: PEM, DER, or as it lies in a TPM's NV memory
     EkCert,
     /// A ledger entry's CBOR

@@ -9,8 +9,7 @@ use registrar_protocol::{Claim, EkCertificatePolicy, auth_tag};
 
 use super::*;
 
-const LIMITS: PendingLimits =
-    PendingLimits { bytes_max: 40, network_bytes_max: 20, lifetime: Duration::from_secs(10) };
+const LIMITS: PendingLimits = PendingLimits { bytes_max: 40, network_bytes_max: 20, lifetime: Duration::from_secs(10) };
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));

@@ -47,11 +47,11 @@ fn the_table_of_networks_is_bounded() {
     for number in 0..70_000 {
         let _ = limiter.take(host(number), now);
     }
-    let len = limiter.buckets.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let len = limiter.buckets.lock().unwrap_or_else(PoisonError::into_inner).by_network.len();
     assert!(len <= NETWORKS_MAX + 1, "{len}");
     // Once the others are full again they are forgotten and newcomers get buckets of their own.
     let later = now + Duration::from_secs(10);
     assert_eq!(limiter.take(host(80_000), later), Ok(()));
-    let len = limiter.buckets.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let len = limiter.buckets.lock().unwrap_or_else(PoisonError::into_inner).by_network.len();
     assert!(len < 10, "{len}");
 }

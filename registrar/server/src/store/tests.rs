@@ -14,11 +14,8 @@ fn record(id: &str) -> AgentRecord {
         ek_certificate: Some(ByteBuf::from([3; 400])),
         chain: vec![ByteBuf::from([4; 400])],
     };
-    let contact = Contact {
-        host: Some("::1".to_owned()),
-        port: Some(9002),
-        certificate: Some(TlsCertificate::Disabled),
-    };
+    let contact =
+        Contact { host: Some("::1".to_owned()), port: Some(9002), certificate: Some(TlsCertificate::Disabled) };
     AgentRecord { binding, contact }
 }
 
@@ -26,8 +23,7 @@ fn record(id: &str) -> AgentRecord {
 fn records_survive_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let id: AgentId = "node-1".parse().unwrap();
-    let mark =
-        ChainMark { next_seq: 7, standing: ChainStanding::Retired { slot: Slot(3) } };
+    let mark = ChainMark { next_seq: 7, standing: ChainStanding::Retired { slot: Slot(3) } };
     {
         let store = Store::open(folder.path()).unwrap();
         store.put_chain(&id, &mark).unwrap();

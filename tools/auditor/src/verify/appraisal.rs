@@ -66,7 +66,9 @@ pub(super) fn check(history: &History, blobs: &Blobs, identities: &Identities, f
             }
             Ok(reference) => {
                 let clock = clocks.get(&before.enrol).copied();
-                judge(quote, identity, examined, reference, clock)
+                // Of the first quote of a later run the one before is not known, nor its clock.
+                let clock_unknown = clock.is_none() && !history.is_whole();
+                judge(quote, identity, examined, reference, clock, clock_unknown)
             }
         };
         if let Some(clock) = again.clock {
@@ -82,10 +84,14 @@ struct Again {
     outcome: Outcome,
     reasons: Vec<String>,
     clock: Option<ClockInfo>,
+    /// Whether `quote_validation` can rest on what is not here: the agent's name for its hash, when several are
+    /// accepted, or an earlier clock.
+    quote_unrecorded: bool,
 }
 
 fn compare(verdict: &Verdict, again: &Again, place: &str, check: &mut Check) {
-    let unrecorded = |event: &str| UNRECORDED_EVENTS.contains(&event);
+    let unrecorded =
+        |event: &str| UNRECORDED_EVENTS.contains(&event) || (again.quote_unrecorded && event == "quote_validation");
     match (verdict.result, again.outcome) {
         (VerdictResult::Error, _) | (VerdictResult::Pass, Outcome::Pass) | (VerdictResult::Fail, Outcome::Fail) => {}
         (_, Outcome::Error) => check.doubt(place, "the evidence could not be judged here", OTHER_ROLE),
@@ -112,8 +118,12 @@ fn judge(
     examined: &Examined,
     reference: &(AlgorithmsAccepted, TpmPolicy),
     previous_clock: Option<ClockInfo>,
+    clock_unknown: bool,
 ) -> Again {
-    let failed = |reason: String| Again { outcome: Outcome::Fail, reasons: vec![reason], clock: None };
+    let (accepted, policy) = reference;
+    let quote_unrecorded = clock_unknown || accepted.hash().len() > 1;
+    let failed =
+        |reason: String| Again { outcome: Outcome::Fail, reasons: vec![reason], clock: None, quote_unrecorded };
     let evidence = match answer(quote, identity) {
         Ok(answer) => match Evidence::from_answer(&answer) {
             Ok(evidence) => evidence,
@@ -121,7 +131,6 @@ fn judge(
         },
         Err(problem) => return failed(problem),
     };
-    let (accepted, policy) = reference;
     let reference = Reference { ak: &identity.ak, accepted, previous_clock, policy };
     let appraisal = appraise(&reference, examined.nonce().as_bytes(), &evidence);
     // The payload key itself is not in the log; the check "releases" compares its hash.
@@ -136,7 +145,7 @@ fn judge(
         _ if appraisal.quote().is_some() && reasons.is_empty() => Outcome::Pass,
         Outcome::Pass | Outcome::Fail => Outcome::Fail,
     };
-    Again { outcome, reasons, clock: appraisal.clock() }
+    Again { outcome, reasons, clock: appraisal.clock(), quote_unrecorded }
 }
 
 /// The agent's answer as far as the log holds it; the names of the algorithms are taken from the evidence itself.

@@ -11,7 +11,7 @@ use crate::{
 
 const FALSE_LOG: &str = "keep the bundle: it is signed proof against the log's operator";
 
-/// 1. the first entry is the agent's first enrolment; 2. numbers ascend with the log's indices; 3. of the entries before
+/// Checks: 1. the first entry is the first enrolment; 2. numbers ascend with the log's indices; 3. of the entries before
 /// the run there are only enrolments, policies and retirements; 4. in the run each entry names its predecessor's leaf
 /// hash; 5. the log's clock never goes back; 6. enrolment and retirement alternate, and nothing else happens outside.
 pub(super) fn check(history: &History) -> Check {

@@ -18,7 +18,7 @@ const EARLIER: &str = "export again with an earlier --from, so that the authoris
 /// The register a Keylime agent extends with its payload key's hash before each quote.
 const PCR_PAYLOAD_KEY: u8 = 16;
 
-/// For each release: 1. it names the chain's latest verdict; 2. *authorised* rests on a pass; 3. the key
+/// For each release: 1. it names the chain's latest verdict, or a delivery the one that authorised it; 2. *authorised* rests on a pass; 3. the key
 /// it is encrypted to is the one in the quote's payload key register; 4. *delivered* follows an *authorised* of the
 /// same key to the same recipient that nothing has ended.
 pub(super) fn check(history: &History) -> Check {
@@ -29,7 +29,13 @@ pub(super) fn check(history: &History) -> Check {
         check.examine();
         let before = history.in_force(position);
         let key = (before.enrol, release.key_id);
-        check_latest_verdict(history, before, entry, release, &mut check);
+        let authorised = open.get(&key);
+        // Delivery may become known after the next verdict: it may name the one that authorised it.
+        let late = release.phase == ReleasePhase::Delivered
+            && authorised.is_some_and(|authorised| authorised.verdict == release.verdict);
+        if !late {
+            check_latest_verdict(history, before, entry, release, &mut check);
+        }
         match release.phase {
             ReleasePhase::Authorised => {
                 check_pass(history, before, entry, &mut check);
@@ -37,8 +43,8 @@ pub(super) fn check(history: &History) -> Check {
                 open.insert(key, release.clone());
             }
             ReleasePhase::Delivered => {
-                let authorised = open.remove(&key);
-                check_delivery(history, authorised.as_ref(), entry, release, &mut check);
+                check_delivery(history, authorised, entry, release, &mut check);
+                open.remove(&key);
             }
             ReleasePhase::Withheld | ReleasePhase::Revoked => {
                 open.remove(&key);

@@ -1,0 +1,14 @@
+//! Keeping the process's memory to itself.
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// Forbids core dumps and debuggers of other users' processes: keys and payloads pass through this memory.
+///
+/// A kernel that refuses is reported and does not keep the agent from attesting.
+pub fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let forbidden = setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = forbidden {
+        tracing::warn!(%error, "core dumps could not be forbidden");
+    }
+}

@@ -1,0 +1,170 @@
+//! The routes: who may ask what, and which answer means what. Source: `docs/spec/ledger-api.md`.
+
+mod reads;
+mod tiles;
+mod writes;
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode};
+use messages::AgentId;
+use messages::envelope::Envelope;
+use messages::ledger::{APPEND_BYTES_MAX, BLOB_BYTES_MAX, FLEET_PATH};
+use serde::Serialize;
+use transport::router::{Access, Request, Response, Route};
+
+use crate::engine::{AppendFailed, Ledger, chain};
+
+/// Every route of a ledger. With `public_read`, checkpoint and tiles need no certificate; all
+/// else that is read always does.
+pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
+    let tiles = if public_read { Access::PUBLIC } else { Access::READER };
+    let get = |pattern, access, handler| route(ledger, Method::GET, pattern, access, 0, handler);
+    let append = Arc::clone(ledger);
+    vec![
+        Route::new(Method::POST, "/ledger/v1/append", Access::SERVICE, APPEND_BYTES_MAX, move |request| {
+            writes::append(Arc::clone(&append), request)
+        }),
+        route(ledger, Method::PUT, "/ledger/v1/blobs/:digest", Access::SERVICE, BLOB_BYTES_MAX, writes::put_blob),
+        get("/ledger/v1/blobs/:digest", Access::READER, reads::blob),
+        get("/ledger/v1/heads/:chain", Access::READER, reads::head),
+        get("/ledger/v1/agents/:chain/entries", Access::READER, reads::entries),
+        get("/ledger/v1/agents/:chain/seq-at", Access::READER, reads::seq_at),
+        get("/ledger/v1/entries/:index", Access::READER, reads::entry),
+        get("/ledger/v1/proof/inclusion", Access::READER, reads::inclusion),
+        get("/ledger/v1/proof/consistency", Access::READER, reads::consistency),
+        get("/ledger/v1/checkpoints", Access::READER, reads::checkpoints),
+        get("/ledger/v1/checkpoints/:size", Access::READER, reads::checkpoint),
+        get("/ledger/v1/info", Access::READER, reads::info),
+        get("/checkpoint", tiles, tiles::checkpoint),
+        get("/tile/*path", tiles, tiles::tile),
+        get("/healthz", Access::PUBLIC, reads::health),
+    ]
+}
+
+/// What a handler does on a thread that may wait for the disk.
+type Work = fn(&Ledger, &Request) -> Result<Response, Refusal>;
+
+fn route(
+    ledger: &Arc<Ledger>,
+    method: Method,
+    pattern: &str,
+    access: Access,
+    body_bytes_max: usize,
+    work: Work,
+) -> Route {
+    let ledger = Arc::clone(ledger);
+    Route::new(method, pattern, access, body_bytes_max, move |request| {
+        let ledger = Arc::clone(&ledger);
+        async move {
+            let done = tokio::task::spawn_blocking(move || {
+                work(&ledger, &request).unwrap_or_else(|refusal| refusal.into_response(&request.request_id))
+            });
+            match done.await {
+                Ok(response) => response,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+    })
+}
+
+/// Why there is no answer, by whose fault it is.
+#[derive(Debug)]
+enum Refusal {
+    /// The caller asks wrongly (400).
+    Malformed(String),
+    /// There is no such thing (404).
+    NotFound(&'static str),
+    /// Something here is broken (500); the caller learns no details.
+    Broken(String),
+    /// Try again later (503).
+    Unavailable(String),
+}
+
+impl Refusal {
+    fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Broken(chain(error))
+    }
+
+    fn into_response(self, request_id: &str) -> Response {
+        match self {
+            Self::Malformed(text) => refusal(StatusCode::BAD_REQUEST, &text),
+            Self::NotFound(text) => refusal(StatusCode::NOT_FOUND, text),
+            Self::Broken(reason) => {
+                tracing::error!(reason, request_id, "a request was not answered");
+                refusal(StatusCode::INTERNAL_SERVER_ERROR, "The ledger cannot read its own files; see its log")
+            }
+            Self::Unavailable(text) => {
+                refusal(StatusCode::SERVICE_UNAVAILABLE, &text).with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+        }
+    }
+}
+
+impl From<AppendFailed> for Refusal {
+    fn from(failed: AppendFailed) -> Self {
+        match failed {
+            AppendFailed::Refused(reason) => Self::Malformed(reason.to_string()),
+            AppendFailed::Busy | AppendFailed::Failed { .. } | AppendFailed::Stopping => {
+                Self::Unavailable(failed.to_string())
+            }
+        }
+    }
+}
+
+fn refusal(status: StatusCode, text: &str) -> Response {
+    let body = serde_json::to_vec(&Envelope::failure(status.as_u16(), text)).unwrap_or_default();
+    Response::new(status, "application/json", body)
+}
+
+fn cbor<T: Serialize>(value: &T) -> Response {
+    Response::new(StatusCode::OK, "application/cbor", messages::cbor::encode(value))
+}
+
+/// Bytes that are the same for ever under this address.
+fn immutable(bytes: Vec<u8>) -> Response {
+    let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    Response::new(StatusCode::OK, "application/octet-stream", bytes).with_header(CACHE_CONTROL, forever)
+}
+
+/// A note. `Cache-Control` as given: the latest one is soon old, one of a given size never.
+fn note(bytes: Vec<u8>, cache: &'static str) -> Response {
+    let cache = HeaderValue::from_static(cache);
+    Response::new(StatusCode::OK, "text/plain; charset=utf-8", bytes).with_header(CACHE_CONTROL, cache)
+}
+
+/// The chain a path names: an agent's, or the fleet's.
+fn chain_of(request: &Request) -> Result<Option<AgentId>, Refusal> {
+    let name = request.param("chain");
+    if name == FLEET_PATH {
+        return Ok(None);
+    }
+    name.parse().map(Some).map_err(|error: messages::AgentIdError| Refusal::Malformed(error.to_string()))
+}
+
+/// A decimal number without sign or leading zeros.
+fn number(text: &str, name: &str) -> Result<u64, Refusal> {
+    let parsed = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+    parsed.ok_or_else(|| Refusal::Malformed(format!("{name} is {text:?}; expected a decimal number")))
+}
+
+/// The query's parameters `names`, and no others; those without a default must be there.
+fn numbers<const N: usize>(request: &Request, names: [(&str, Option<u64>); N]) -> Result<[u64; N], Refusal> {
+    if let Some((stranger, _)) = request.query.iter().find(|(name, _)| !names.iter().any(|(known, _)| known == name)) {
+        let known = names.map(|(name, _)| name).join(", ");
+        return Err(Refusal::Malformed(format!("unknown parameter {stranger:?}; expected {known}")));
+    }
+    let mut found = [0; N];
+    for (slot, (name, default)) in found.iter_mut().zip(names) {
+        *slot = match (request.query.get(name), default) {
+            (Some(text), _) => number(text, name)?,
+            (None, Some(default)) => default,
+            (None, None) => return Err(Refusal::Malformed(format!("the parameter {name} is missing"))),
+        };
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What services write: entries and blobs.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use messages::Digest;
+use messages::ledger::AppendRequest;
+use transport::router::{Request, Response};
+
+use super::{Refusal, cbor};
+use crate::engine::{Ledger, chain};
+
+pub(super) async fn append(ledger: Arc<Ledger>, request: Request) -> Response {
+    let request_id = request.request_id.clone();
+    let answered = async {
+        // Decoding eight megabytes takes long enough to hold up others on this thread.
+        let decoded = tokio::task::spawn_blocking(move || decode(&request)).await;
+        let request = decoded.map_err(|error| Refusal::broken(&error))??;
+        let answer = ledger.append(request).await?;
+        Ok(cbor(&answer))
+    };
+    answered.await.unwrap_or_else(|refusal: Refusal| refusal.into_response(&request_id))
+}
+
+fn decode(request: &Request) -> Result<AppendRequest, Refusal> {
+    messages::cbor::decode(&request.body).map_err(|error| Refusal::Malformed(chain(&error)))
+}
+
+pub(super) fn put_blob(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
+    let named = digest(request)?;
+    let found = Digest(openssl::sha::sha256(&request.body));
+    if found != named {
+        return Err(Refusal::Malformed(format!("the body has the digest {found}; expected {named}")));
+    }
+    if let Some(reason) = ledger.failure() {
+        return Err(Refusal::Unavailable(format!("the ledger has stopped accepting entries: {reason}")));
+    }
+    let stored = ledger.shared.blobs.put(&named, &request.body);
+    stored.map_err(|error| Refusal::Unavailable(format!("the blob cannot be stored: {error}")))?;
+    Ok(Response::empty(StatusCode::NO_CONTENT))
+}
+
+/// The digest in the path: one blob has one address.
+pub(super) fn digest(request: &Request) -> Result<Digest, Refusal> {
+    let text = request.param("digest");
+    let digest: Result<Digest, _> = text.parse();
+    let digest = digest.ok().filter(|digest| digest.to_string() == text);
+    digest.ok_or_else(|| Refusal::Malformed("the path has no SHA-256 digest of 64 digits 0-9 a-f".to_owned()))
+}

@@ -1,0 +1,415 @@
+//! The log itself: from requests to durable entries, tree and checkpoints.
+//!
+//! ```text
+//! requests → sequencing → writing → publishing → answers
+//!                                       ↓
+//!                                    signing → checkpoints
+//! ```
+//!
+//! Four threads, so that while one batch is being synced the next is being sequenced and the one
+//! before is being indexed. An answer leaves only at the end of the line.
+
+mod open_error;
+mod opening;
+mod publishing;
+mod replay;
+mod sequencing;
+mod signing;
+mod writing;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ledger_protocol::body::{Body, Genesis, ServiceStart};
+use ledger_protocol::{Kind, RequestRefused};
+use ledger_tlog::tree::TreeHead;
+use messages::Digest;
+use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, Item};
+use serde_bytes::ByteBuf;
+use tokio::sync::oneshot;
+
+pub use self::open_error::OpenError;
+pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
+use self::sequencing::{Reply, Submission};
+use crate::blobs::Blobs;
+use crate::checkpoints::Checkpoints;
+use crate::clock::Clock;
+use crate::entropy;
+use crate::levels::Levels;
+use crate::segment::Segments;
+use crate::store::Index;
+
+/// How a log is kept.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Time between checkpoints while entries come.
+    pub checkpoint_interval: Duration,
+    /// Which of several ledgers this is, in its `service-start` entries.
+    pub instance: String,
+    /// The log's name, when it is new; one is made up if none is given. A log that exists must
+    /// have this name.
+    pub origin: Option<String>,
+    /// The data directory.
+    pub path: PathBuf,
+    /// Bytes after which the next segment is begun.
+    pub segment_bytes_max: u64,
+}
+
+impl LogConfig {
+    /// The log in the folder `path`, with [`CHECKPOINT_INTERVAL`] and [`SEGMENT_BYTES_MAX`].
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            checkpoint_interval: CHECKPOINT_INTERVAL,
+            instance: "ledger".to_owned(),
+            origin: None,
+            path: path.into(),
+            segment_bytes_max: SEGMENT_BYTES_MAX,
+        }
+    }
+}
+
+/// A log that is open: this process alone appends to it.
+///
+/// Dropping it finishes what was accepted, signs a last checkpoint and closes the log; it blocks
+/// meanwhile.
+#[derive(Debug)]
+pub struct Ledger {
+    input: Mutex<Option<SyncSender<Submission>>>,
+    pub(crate) shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the threads and the readers have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) blobs: Blobs,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) clock: Clock,
+    /// Entries that are durable, indexed and in the level files.
+    pub(crate) durable_size: AtomicU64,
+    /// Why nothing more is accepted.
+    failure: OnceLock<String>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) levels: Arc<Levels>,
+    pub(crate) origin: String,
+    progress: Mutex<Progress>,
+    progressed: Condvar,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) vkey: String,
+}
+
+/// Where tree and checkpoints stand.
+#[derive(Clone, Debug)]
+struct Progress {
+    /// The tree of all durable entries.
+    head: TreeHead,
+    /// The latest checkpoint.
+    published: Option<Published>,
+    /// No more entries come.
+    stopping: bool,
+}
+
+/// A checkpoint that everyone may see.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) note: Arc<[u8]>,
+    pub(crate) size: u64,
+}
+
+/// Why a request was not answered.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AppendFailed {
+    /// Too many requests wait.
+    #[error("the ledger has {QUEUE_REQUESTS_MAX} requests waiting")]
+    Busy,
+    /// The disk failed, or what is on it; the process must be restarted. What this request asked
+    /// for may be in the log or not.
+    #[error("the ledger has stopped accepting entries: {reason}")]
+    Failed {
+        /// What failed.
+        reason: String,
+    },
+    /// The request is refused as a whole.
+    #[error("{0}")]
+    Refused(RequestRefused),
+    /// The log is being closed.
+    #[error("the ledger is shutting down")]
+    Stopping,
+}
+
+impl Ledger {
+    /// Opens the log, or begins one where there is none, and records the start.
+    ///
+    /// Goes through all segments: a torn tail is cut, hashes and indexes are made whole, and
+    /// what was signed must still be there. Returns when a checkpoint covers everything.
+    ///
+    /// # Errors
+    /// [`OpenError`], naming the file, what is wrong with it and what to do.
+    pub fn open(config: &LogConfig) -> Result<Self, OpenError> {
+        let ledger = Self::start(config)?;
+        let started = ledger.record_start(config);
+        match started {
+            Ok(size) if ledger.shared.wait_for_checkpoint(size) => Ok(ledger),
+            Ok(_) => Err(OpenError::Start(ledger.shared.failed())),
+            Err(error) => Err(OpenError::Start(error)),
+        }
+    }
+
+    fn start(config: &LogConfig) -> Result<Self, OpenError> {
+        let opened = opening::open(config, |_| Ok(()))?;
+        let shared = Arc::new(Shared {
+            blobs: opened.blobs,
+            checkpoints: opened.checkpoints,
+            clock: Clock::starting_at(opened.state.totals().recorded),
+            durable_size: AtomicU64::new(opened.state.totals().size),
+            failure: OnceLock::new(),
+            index: opened.index,
+            levels: opened.levels,
+            origin: opened.identity.origin().to_owned(),
+            progress: Mutex::new(Progress {
+                head: opened.level_writer.tree_head(),
+                published: opened
+                    .signed
+                    .as_ref()
+                    .map(|signed| Published { note: Arc::from(signed.note.as_slice()), size: signed.head.tree_size }),
+                stopping: false,
+            }),
+            progressed: Condvar::new(),
+            segments: opened.segments,
+            vkey: opened.identity.vkey(),
+        });
+        let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
+        // Nothing waits between sequencing and writing: a batch that cannot be written yet grows.
+        let (sealed, to_write) = sync_channel(0);
+        let (written, to_publish) = sync_channel(BATCHES_WRITTEN_MAX);
+        let sequencing = sequencing::Sequencing::new(Arc::clone(&shared), opened.state, opened.answers);
+        let writing = writing::Writing::new(Arc::clone(&shared), opened.writer);
+        let publishing = publishing::Publishing::new(Arc::clone(&shared), opened.level_writer, opened.answer_numbers);
+        let signing = signing::Signing {
+            guard: opened.guard,
+            interval: config.checkpoint_interval,
+            lock: opened.lock,
+            root: opened.root,
+            shared: Arc::clone(&shared),
+            signed: opened.signed.map(|signed| signed.note),
+            signer: opened.identity.signer,
+            ownership: opened.ownership,
+        };
+        let threads = vec![
+            spawn("ledger-sequence", move || sequencing.run(&submissions, &sealed))?,
+            spawn("ledger-write", move || writing.run(&to_write, &written))?,
+            spawn("ledger-publish", move || publishing.run(&to_publish))?,
+            spawn("ledger-sign", move || signing.run())?,
+        ];
+        Ok(Self { input: Mutex::new(Some(input)), shared, threads: Mutex::new(threads) })
+    }
+
+    /// Writes `genesis` into an empty log and `service-start` into any; returns the log's size.
+    fn record_start(&self, config: &LogConfig) -> Result<u64, AppendFailed> {
+        let mut items = Vec::new();
+        if self.shared.durable_size() == 0 {
+            items.push(item(&Genesis {
+                format: 1,
+                origin: self.shared.origin.clone(),
+                vkey: self.shared.vkey.clone(),
+                created: self.shared.clock.now(),
+            }));
+        }
+        items.push(item(&ServiceStart {
+            service: "ledger".to_owned(),
+            build: concat!("attestry-ledger ", env!("CARGO_PKG_VERSION")).to_owned(),
+            instance: config.instance.clone(),
+        }));
+        let idempotency_key = entropy::idempotency_key()
+            .map_err(|error| AppendFailed::Failed { reason: format!("no random bytes: {error}") })?;
+        let groups = vec![Group { agent: None, expected: None, items }];
+        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups })?;
+        let answer = self.received(reply.blocking_recv())?;
+        match answer.results.as_slice() {
+            [GroupResult::Appended(receipts)] => Ok(receipts.last().map_or(0, |receipt| receipt.index + 1)),
+            other => Err(AppendFailed::Failed { reason: format!("the start was not recorded: {other:?}") }),
+        }
+    }
+
+    /// Appends a request's groups and answers when they are durable.
+    ///
+    /// # Errors
+    /// [`AppendFailed`]; only [`AppendFailed::Failed`] leaves open whether the groups are in the log.
+    pub async fn append(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
+        let reply = self.submit(request)?;
+        self.received(reply.await)
+    }
+
+    /// As [`Ledger::append`], for a caller outside any runtime; blocks.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    ///
+    /// # Panics
+    /// Inside an asynchronous runtime.
+    pub fn append_blocking(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
+        let reply = self.submit(request)?;
+        self.received(reply.blocking_recv())
+    }
+
+    fn submit(&self, request: AppendRequest) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
+        if self.shared.failure.get().is_some() {
+            return Err(self.shared.failed());
+        }
+        let (reply, answer) = oneshot::channel();
+        let input = lock(&self.input);
+        let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
+        match input.try_send(Submission { request, reply }) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(self.shared.failed()),
+        }
+    }
+
+    fn received(&self, reply: Result<Reply, oneshot::error::RecvError>) -> Result<AppendAnswer, AppendFailed> {
+        match reply {
+            Ok(reply) => reply,
+            Err(_) => Err(self.shared.failed()),
+        }
+    }
+
+    /// What the log says of itself.
+    ///
+    /// # Errors
+    /// [`crate::IndexError`] if the index cannot be read.
+    pub fn info(&self) -> Result<Info, crate::IndexError> {
+        let shared = &self.shared;
+        Ok(Info {
+            origin: shared.origin.clone(),
+            vkey: shared.vkey.clone(),
+            durable_size: shared.durable_size(),
+            checkpoint_size: shared.published().map_or(0, |published| published.size),
+            next_slot: shared.index.totals()?.next_slot,
+            minimum_index: 0,
+        })
+    }
+
+    /// Why the log accepts nothing more; `None` while all is well.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.shared.failure.get().map(String::as_str)
+    }
+
+    /// Finishes what was accepted, signs a last checkpoint and closes the log. Blocks; calling it
+    /// again does nothing.
+    pub fn close(&self) {
+        lock(&self.input).take();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            if thread.join().is_err() {
+                self.shared.fail("a thread of the log panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    pub(crate) fn durable_size(&self) -> u64 {
+        self.durable_size.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn published(&self) -> Option<Published> {
+        self.progress().published.clone()
+    }
+
+    /// The digest of the checkpoint of a size, if this log has signed one.
+    pub(crate) fn signed(&self, size: u64) -> Option<Digest> {
+        match self.index.checkpoint(size) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, size, "a checkpoint was not looked up");
+                None
+            }
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        lock(&self.progress)
+    }
+
+    fn make_progress(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress());
+        self.progressed.notify_all();
+    }
+
+    /// Waits until a checkpoint covers `size` entries; false if that will not happen.
+    fn wait_for_checkpoint(&self, size: u64) -> bool {
+        let mut progress = self.progress();
+        loop {
+            if progress.published.as_ref().is_some_and(|published| published.size >= size) {
+                return true;
+            }
+            if progress.stopping || self.failure.get().is_some() {
+                return false;
+            }
+            progress = self.progressed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Stops the log for good; the first reason counts.
+    fn fail(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        tracing::error!(reason, "the ledger stops accepting entries; restart it when the cause is mended");
+        let _ = self.failure.set(reason);
+        self.make_progress(|_| {});
+    }
+
+    fn failed(&self) -> AppendFailed {
+        match self.failure.get() {
+            Some(reason) => AppendFailed::Failed { reason: reason.clone() },
+            None => AppendFailed::Stopping,
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)
+}
+
+fn item<B: Body>(body: &B) -> Item {
+    let kind: Kind = B::KIND;
+    Item { kind: kind.number(), body: ByteBuf::from(body.encode()), after: None }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Time between checkpoints unless told otherwise: the age of a nonce's beacon.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of a segment unless told otherwise: few files a day, each quickly copied.
+pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+
+/// Requests that wait to be sequenced: what a disk that stalls for a second may gather from a
+/// thousand callers; beyond, callers are told to come back.
+const QUEUE_REQUESTS_MAX: usize = 1_024;
+
+/// Batches that are durable and wait to be indexed; more would only add to the waiting.
+const BATCHES_WRITTEN_MAX: usize = 2;

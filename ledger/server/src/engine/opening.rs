@@ -1,0 +1,379 @@
+//! Opens a log: cuts a torn tail, makes derived files whole, refuses when something was lost.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ledger_protocol::{Answers, CheckpointGuard, LogState};
+use ledger_tlog::tree::TreeHead;
+use messages::Digest;
+use messages::ledger::Info;
+
+use super::replay::Replay;
+use super::{LogConfig, OpenError};
+use crate::blobs::Blobs;
+use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
+use crate::folder::Folder;
+use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
+use crate::levels::{LevelWriter, Levels};
+use crate::ownership::Ownership;
+use crate::segment::{
+    BatchFlaw, BatchReader, Mark, SegmentFile, Segments, Writer, header, is_complete_batch_after, name,
+};
+use crate::store::{Index, IndexError};
+
+/// Everything a log runs on.
+pub(super) struct Opened {
+    pub(super) answer_numbers: Range<u64>,
+    pub(super) answers: Answers,
+    pub(super) blobs: Blobs,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) guard: CheckpointGuard,
+    pub(super) identity: Identity,
+    pub(super) index: Arc<Index>,
+    pub(super) level_writer: LevelWriter,
+    pub(super) levels: Arc<Levels>,
+    pub(super) lock: Lock,
+    pub(super) ownership: Ownership,
+    pub(super) root: Folder,
+    pub(super) segments: Arc<Segments>,
+    pub(super) signed: Option<Signed>,
+    pub(super) state: LogState,
+    pub(super) writer: Writer,
+}
+
+/// The last checkpoint signed.
+pub(super) struct Signed {
+    pub(super) head: TreeHead,
+    pub(super) note: Vec<u8>,
+}
+
+/// The folders of a log.
+pub(crate) struct Folders {
+    pub(crate) blobs: Folder,
+    pub(crate) checkpoints: Folder,
+    pub(crate) levels: Folder,
+    pub(crate) lock: Folder,
+    pub(crate) root: Folder,
+    pub(crate) segments: Folder,
+}
+
+/// Opens the folders of the log in `path`; `make` makes those that are missing.
+pub(crate) fn folders(path: &Path, make: bool) -> Result<Folders, OpenError> {
+    let failed = |operation, path: PathBuf| move |source| OpenError::Io { operation, path, source };
+    if make {
+        fs::create_dir_all(path).map_err(failed("create", path.to_owned()))?;
+    }
+    let root = Folder::open(path).map_err(failed("open", path.to_owned()))?;
+    let inner = |name: &str| {
+        let opened = if make { root.make(name) } else { Folder::open(root.file(name)) };
+        opened.map_err(failed("open", root.file(name)))
+    };
+    Ok(Folders {
+        blobs: inner("blobs")?,
+        checkpoints: inner("checkpoints")?,
+        levels: inner("levels")?,
+        lock: inner("lock")?,
+        segments: inner("segments")?,
+        root,
+    })
+}
+
+/// A log that is open for a look: nothing is appended or signed.
+pub(crate) struct Inspected(Opened);
+
+/// Opens a log as a start would, after `prepare` has had its way with the data directory.
+pub(crate) fn inspect(
+    config: &LogConfig,
+    prepare: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<Inspected, OpenError> {
+    open(config, prepare).map(Inspected)
+}
+
+impl Inspected {
+    /// What the log says of itself.
+    pub(crate) fn info(&self) -> Info {
+        let opened = &self.0;
+        Info {
+            origin: opened.identity.origin().to_owned(),
+            vkey: opened.identity.vkey(),
+            durable_size: opened.state.totals().size,
+            checkpoint_size: opened.guard.last().tree_size,
+            next_slot: opened.state.totals().next_slot,
+            minimum_index: 0,
+        }
+    }
+
+    /// Digest over all records of the index, which is written to the disk first.
+    pub(crate) fn index_digest(&self) -> Result<Digest, OpenError> {
+        self.0.index.flush().and_then(|()| self.0.index.digest()).map_err(OpenError::Index)
+    }
+}
+
+/// The steps, in order: one process alone; the key; what was signed last; the indexes; then all
+/// entries, from which hashes and indexes are made whole; and at last what was published.
+pub(super) fn open(
+    config: &LogConfig,
+    prepare: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<Opened, OpenError> {
+    let Folders { blobs, checkpoints, levels, lock, root, segments } = folders(&config.path, true)?;
+    let ownership = Ownership::take(&config.path).map_err(OpenError::Ownership)?;
+    prepare(&config.path)?;
+    let identity = identity(config, &root, &segments, &lock)?;
+    let (blobs, checkpoints, lock) = (Blobs::new(blobs), Checkpoints::new(checkpoints), Lock::new(lock));
+    remove_temporary(&root, &segments, &blobs, &checkpoints, &lock)?;
+    let signed = signed(&root, &lock, &checkpoints, &identity)?;
+    let (index, state) = index(&root)?;
+    let index = Arc::new(index);
+    index_checkpoints(&index, &checkpoints, &root, &identity)?;
+    let (answers, oldest, next) = index.answers().map_err(OpenError::Index)?;
+
+    let levels_path = levels.path().to_owned();
+    let levels = Levels::open(levels_path.clone()).map_err(|source| io_error("open", &levels_path, source))?;
+    let levels = Arc::new(levels);
+    let mut replay = Replay {
+        answer_numbers: oldest..next,
+        answers,
+        index: &index,
+        indexed: state.totals().size,
+        level_writer: LevelWriter::new(Arc::clone(&levels)),
+        levels_path,
+        signed: signed.as_ref().map(|signed| signed.head),
+        signed_root: None,
+        state,
+        wrong: 0,
+    };
+    let files = read_segments(&root, &segments, &identity, &mut replay)?;
+    let Replay { answer_numbers, answers, level_writer, state, .. } = replay.finish()?;
+
+    let segments = Arc::new(Segments::new(segments, files));
+    let writer = Writer::new(Arc::clone(&segments), identity.origin_digest(), config.segment_bytes_max)
+        .map_err(|source| io_error("open the last file of", segments.folder().path(), source))?;
+    republish(&root, &checkpoints, &index, signed.as_ref())?;
+    let last = signed.as_ref().map_or(TreeHead::EMPTY, |signed| signed.head);
+    let guard = CheckpointGuard::new(identity.origin(), last, state.totals().recorded).map_err(OpenError::Origin)?;
+    Ok(Opened {
+        answer_numbers,
+        answers,
+        blobs,
+        checkpoints,
+        guard,
+        identity,
+        index,
+        level_writer,
+        levels,
+        lock,
+        ownership,
+        root,
+        segments,
+        signed,
+        state,
+        writer,
+    })
+}
+
+/// The key of the log that is there, or a new one where no log has begun.
+fn identity(config: &LogConfig, root: &Folder, segments: &Folder, lock: &Folder) -> Result<Identity, OpenError> {
+    let entries = |folder: &Folder| folder.names().map_err(|source| io_error("list", folder.path(), source));
+    let begun = root.file(VKEY_FILE).exists() || !entries(segments)?.is_empty() || !entries(lock)?.is_empty();
+    if !begun {
+        tracing::info!(path = %root.path().display(), "a new log begins; keep a copy of {KEY_FILE}");
+        return Identity::create(root, config.origin.as_deref()).map_err(OpenError::Identity);
+    }
+    let identity = Identity::load(root.path()).map_err(OpenError::Identity)?;
+    identity.expect_origin(config.origin.as_deref()).map_err(OpenError::Identity)?;
+    Ok(identity)
+}
+
+fn remove_temporary(
+    root: &Folder,
+    segments: &Folder,
+    blobs: &Blobs,
+    checkpoints: &Checkpoints,
+    lock: &Lock,
+) -> Result<(), OpenError> {
+    let removed = root
+        .remove_temporary()
+        .and_then(|()| segments.remove_temporary())
+        .and_then(|()| blobs.remove_temporary())
+        .and_then(|()| checkpoints.remove_temporary())
+        .and_then(|()| lock.remove_temporary());
+    removed.map_err(|source| io_error("remove unfinished files in", root.path(), source))
+}
+
+/// What the lock says was signed last.
+fn signed(
+    root: &Folder,
+    lock: &Lock,
+    checkpoints: &Checkpoints,
+    identity: &Identity,
+) -> Result<Option<Signed>, OpenError> {
+    let path = root.file("lock").join("checkpoint");
+    let public_path = root.file(PUBLIC_FILE);
+    let held = lock.load().map_err(|source| io_error("read", &path, source))?;
+    let public = root.read(PUBLIC_FILE).map_err(|source| io_error("read", &public_path, source))?;
+    let (sizes, _) = checkpoints.sizes().map_err(|source| io_error("list", &root.file("checkpoints"), source))?;
+    let Some(note) = held else {
+        if public.is_some() || !sizes.is_empty() {
+            return Err(OpenError::LockMissing { path });
+        }
+        return Ok(None);
+    };
+    let head = head_of(&note, &path, identity)?;
+    let mut newest = sizes.last().copied().unwrap_or(0);
+    if let Some(public) = public {
+        newest = newest.max(head_of(&public, &public_path, identity)?.tree_size);
+    }
+    if newest > head.tree_size {
+        return Err(OpenError::PublicNewer { path: public_path, public: newest, signed: head.tree_size });
+    }
+    Ok(Some(Signed { head, note }))
+}
+
+fn head_of(note: &[u8], path: &Path, identity: &Identity) -> Result<TreeHead, OpenError> {
+    let opened = open_note(note, identity.signer.verifier());
+    let opened = opened.map_err(|source| OpenError::Note { path: path.to_owned(), source })?;
+    Ok(*opened.tree_head())
+}
+
+/// The index and what it knows; an empty one if the one there is of no use.
+fn index(root: &Folder) -> Result<(Index, LogState), OpenError> {
+    let path = root.file(INDEX_FOLDER);
+    let usable = || {
+        let index = Index::open(&path)?;
+        let state = index.state()?;
+        index.answers()?;
+        Ok((index, state))
+    };
+    usable().or_else(|error: IndexError| {
+        tracing::warn!(error = super::chain(&error), "the index is made anew from the segments");
+        fs::remove_dir_all(&path).map_err(|source| io_error("remove", &path, source))?;
+        let index = Index::open(&path).map_err(OpenError::Index)?;
+        let state = index.state().map_err(OpenError::Index)?;
+        Ok((index, state))
+    })
+}
+
+/// Makes the index know the checkpoints that are kept, and only those.
+fn index_checkpoints(
+    index: &Index,
+    checkpoints: &Checkpoints,
+    root: &Folder,
+    identity: &Identity,
+) -> Result<(), OpenError> {
+    let path = root.file("checkpoints");
+    let (sizes, _) = checkpoints.sizes().map_err(|source| io_error("list", &path, source))?;
+    let known: BTreeSet<u64> =
+        index.checkpoints(0, u64::MAX, usize::MAX).map_err(OpenError::Index)?.into_iter().collect();
+    if let Some(missing) = known.iter().find(|size| sizes.binary_search(size).is_err()) {
+        return Err(OpenError::CheckpointMissing { path: path.join(missing.to_string()) });
+    }
+    for size in sizes.into_iter().filter(|size| !known.contains(size)) {
+        let path = path.join(size.to_string());
+        let note = checkpoints.read(size).map_err(|source| io_error("read", &path, source))?.unwrap_or_default();
+        head_of(&note, &path, identity)?;
+        index.add_checkpoint(size, &Digest(openssl::sha::sha256(&note))).map_err(OpenError::Index)?;
+    }
+    Ok(())
+}
+
+/// Finishes what a crash between signing and publishing has left.
+fn republish(
+    root: &Folder,
+    checkpoints: &Checkpoints,
+    index: &Index,
+    signed: Option<&Signed>,
+) -> Result<(), OpenError> {
+    let Some(Signed { head, note }) = signed else {
+        return Ok(());
+    };
+    let size = head.tree_size;
+    let kept = root.file("checkpoints").join(size.to_string());
+    checkpoints.keep(size, note).map_err(|source| io_error("write", &kept, source))?;
+    index.add_checkpoint(size, &Digest(openssl::sha::sha256(note))).map_err(OpenError::Index)?;
+    let public = root.file(PUBLIC_FILE);
+    if root.read(PUBLIC_FILE).map_err(|source| io_error("read", &public, source))?.as_ref() != Some(note) {
+        root.replace(PUBLIC_FILE, note).map_err(|source| io_error("write", &public, source))?;
+    }
+    Ok(())
+}
+
+/// Goes through all segments, cutting a torn tail off the last one.
+fn read_segments(
+    root: &Folder,
+    segments: &Folder,
+    identity: &Identity,
+    replay: &mut Replay<'_>,
+) -> Result<Vec<Arc<SegmentFile>>, OpenError> {
+    let (firsts, _) = Segments::list(segments).map_err(|source| io_error("list", segments.path(), source))?;
+    let mut files = Vec::new();
+    let mut end = 0;
+    for (position, first) in firsts.iter().enumerate() {
+        let path = segments.file(&name(*first));
+        if *first != end {
+            return Err(OpenError::SegmentMissing { expected: end, found: name(*first) });
+        }
+        let file = File::open(&path).map_err(|source| io_error("open", &path, source))?;
+        let shared = SegmentFile::new(*first, file);
+        let is_last = position + 1 == firsts.len();
+        let damaged = |offset, source| OpenError::Damaged { path: path.clone(), offset, source };
+        let header = header(*first, &identity.origin_digest());
+        let mut reader = BatchReader::open(&path, *first, &header).map_err(|flaw| damaged(0, flaw))?;
+        loop {
+            match reader.next() {
+                Ok(None) => break,
+                Ok(Some(batch)) => {
+                    replay.batch(&batch, *first)?;
+                    let marks = batch.entries().zip(batch.first..).map(|((offset, _), index)| Mark { index, offset });
+                    let marks: Vec<Mark> = marks.filter(|mark| mark.index % 256 == 0).collect();
+                    shared.grow(reader.offset() - batch.offset, reader.next_index() - batch.first, marks);
+                }
+                Err(flaw) => {
+                    let offset = reader.offset();
+                    if !is_last || matches!(flaw, BatchFlaw::Io(_)) {
+                        return Err(damaged(offset, flaw));
+                    }
+                    let tail = tail(&path, offset).map_err(|source| io_error("read", &path, source))?;
+                    if is_complete_batch_after(&tail) {
+                        return Err(damaged(offset, flaw));
+                    }
+                    cut(root, &path, *first, offset, &tail)?;
+                    break;
+                }
+            }
+        }
+        end = reader.next_index();
+        files.push(Arc::new(shared));
+    }
+    Ok(files)
+}
+
+fn tail(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
+/// Cuts off a batch that was never finished, keeping its bytes aside for whoever wants to know.
+fn cut(root: &Folder, path: &Path, first: u64, offset: u64, tail: &[u8]) -> Result<(), OpenError> {
+    tracing::warn!(path = %path.display(), offset, bytes = tail.len(), "a batch that was never confirmed is cut off");
+    let kept = root.make("torn").and_then(|torn| torn.replace(&format!("{first:020}-{offset}"), tail));
+    kept.map_err(|source| io_error("write", &root.file("torn"), source))?;
+    let cut = OpenOptions::new().write(true).open(path).and_then(|file| {
+        file.set_len(offset)?;
+        file.sync_all()
+    });
+    cut.map_err(|source| io_error("cut", path, source))
+}
+
+pub(super) fn io_error(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { operation, path: path.to_owned(), source }
+}
+
+/// The folder of the indexes.
+pub(crate) const INDEX_FOLDER: &str = "index";

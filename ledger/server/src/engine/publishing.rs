@@ -1,0 +1,125 @@
+//! Third in line: tree, indexes, answers.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use ledger_protocol::{Entry, Outcome};
+use messages::ledger::{AppendAnswer, GroupResult, Receipt};
+
+use super::sequencing::{Pending, PendingAnswer, Reply, Sealed};
+use super::writing::Written;
+use super::{AppendFailed, Shared, chain};
+use crate::levels::LevelWriter;
+use crate::segment::Location;
+use crate::store::{IndexError, Run, Update};
+
+/// The publishing thread.
+pub(super) struct Publishing {
+    /// Numbers of the remembered answers.
+    answers: Range<u64>,
+    levels: LevelWriter,
+    shared: Arc<Shared>,
+}
+
+impl Publishing {
+    pub(super) fn new(shared: Arc<Shared>, levels: LevelWriter, answers: Range<u64>) -> Self {
+        Self { answers, levels, shared }
+    }
+
+    pub(super) fn run(mut self, written: &Receiver<Written>) {
+        while let Ok((mut sealed, location)) = written.recv() {
+            let replies = std::mem::take(&mut sealed.replies);
+            if let Some(location) = location
+                && let Err(reason) = self.publish(sealed, location)
+            {
+                self.shared.fail(reason);
+                break;
+            }
+            for Pending { answer, reply } in replies {
+                // A caller that has gone away asks again with its key.
+                let _ = reply.send(self.answer(answer));
+            }
+        }
+        self.shared.make_progress(|progress| progress.stopping = true);
+    }
+
+    fn publish(&mut self, sealed: Sealed, location: Location) -> Result<(), String> {
+        for leaf in &sealed.leaves {
+            self.levels.append(*leaf);
+        }
+        self.levels.flush().map_err(|error| format!("hashes cannot be written: {error}"))?;
+        let size = sealed.totals.size;
+        self.index(sealed, location).map_err(|error| chain(&error))?;
+        self.shared.durable_size.store(size, Ordering::Release);
+        let head = self.levels.tree_head();
+        self.shared.make_progress(|progress| progress.head = head);
+        Ok(())
+    }
+
+    fn index(&mut self, sealed: Sealed, location: Location) -> Result<(), IndexError> {
+        let mut update = Update::default();
+        for place in &sealed.groups {
+            if begins_run(place.previous_index, place.index, location.segment) {
+                let location = Location { offset: location.offset + place.offset, ..location };
+                update.run(place.agent.as_ref(), &Run { seq: place.seq, index: place.index, location });
+            }
+        }
+        for (agent, chain) in &sealed.chains {
+            update.chain(agent, chain);
+        }
+        for answer in &sealed.remembered {
+            update.answer(self.answers.end, answer);
+            self.answers.end += 1;
+        }
+        for _ in 0..sealed.forgotten {
+            update.forget_answer(self.answers.start);
+            self.answers.start += 1;
+        }
+        update.totals(&sealed.totals);
+        self.shared.index.apply(update)
+    }
+
+    fn answer(&self, pending: PendingAnswer) -> Reply {
+        match pending {
+            PendingAnswer::Known(reply) => reply,
+            PendingAnswer::Repeated(outcomes) => {
+                let results = outcomes.into_iter().map(|outcome| self.again(outcome));
+                Ok(AppendAnswer { version: 1, results: results.collect::<Result<_, _>>()? })
+            }
+        }
+    }
+
+    /// The result that was given before, its receipts read from the log.
+    fn again(&self, outcome: Outcome) -> Result<GroupResult, AppendFailed> {
+        match outcome {
+            Outcome::Appended { first, count } => self.receipts(first, count).map(GroupResult::Appended),
+            Outcome::Conflict(head) => Ok(GroupResult::Conflict(head)),
+            Outcome::Refused(reason) => Ok(GroupResult::Refused(reason)),
+        }
+    }
+
+    fn receipts(&self, first: u64, count: u64) -> Result<Vec<Receipt>, AppendFailed> {
+        let end = first + count;
+        let mut receipts = Vec::new();
+        let read = self.shared.segments.read(first, |index, bytes| {
+            let Ok(Entry { seq, recorded, .. }) = Entry::decode(bytes) else {
+                return ControlFlow::Break(());
+            };
+            receipts.push(Receipt { index, seq, recorded, leaf_hash: Entry::leaf_hash(bytes) });
+            if index + 1 >= end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match read {
+            Ok(()) if receipts.len() as u64 == count => Ok(receipts),
+            Ok(()) => Err(AppendFailed::Failed { reason: format!("entries from {first} on cannot be read again") }),
+            Err(error) => Err(AppendFailed::Failed { reason: chain(&error) }),
+        }
+    }
+}
+
+/// Whether the entry `index` of a chain does not just follow the chain's entry before it, in the
+/// segment that begins with `segment`.
+pub(super) fn begins_run(previous_index: Option<u64>, index: u64, segment: u64) -> bool {
+    index == segment || previous_index.map(|previous| previous + 1) != Some(index)
+}

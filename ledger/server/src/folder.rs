@@ -1,0 +1,119 @@
+//! Files that appear whole and stay: temporary file, fsync, rename, fsync of the folder.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::entropy;
+
+/// A folder held open.
+///
+/// It is opened before anything is done in it: an inode that the kernel drops in between would
+/// take a write-back error with it, and the fsync that should report it would say all is well.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    handle: File,
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        Ok(Self { handle: File::open(&path)?, path })
+    }
+
+    /// Opens the folder `name` inside this one, made durably if it is not there.
+    pub(crate) fn make(&self, name: &str) -> io::Result<Self> {
+        let path = self.path.join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => {
+                let made = Self::open(path)?;
+                made.sync()?;
+                self.sync()?;
+                Ok(made)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::open(path),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes names durable: after a file was created, renamed or removed.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    /// The content of a file, `None` if there is none of that name.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.file(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a file this content, at once and durably, whatever it held.
+    pub(crate) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let tag = entropy::tag().map_err(io::Error::other)?;
+        let temporary = self.file(&format!("{TEMPORARY_PREFIX}{tag}"));
+        let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, self.file(name)));
+        if written.is_err() {
+            // Best effort: what stays is removed at the next start.
+            let _ = fs::remove_file(&temporary);
+        }
+        written.and_then(|()| self.sync())
+    }
+
+    /// Creates a file that never changes. One that exists with the same content is fine.
+    pub(crate) fn keep(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        match self.read(name)? {
+            // Its name may be newer than the last sync of the folder.
+            Some(existing) if existing == content => self.sync(),
+            Some(_) => {
+                let text = format!("{} exists with other content and must not change", self.file(name).display());
+                Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+            }
+            None => self.replace(name, content),
+        }
+    }
+
+    /// The names in the folder, sorted; temporary files are left out.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if !name.starts_with(TEMPORARY_PREFIX) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes what an interrupted [`Folder::replace`] has left.
+    pub(crate) fn remove_temporary(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// How the names of files begin that are not finished.
+const TEMPORARY_PREFIX: &str = ".tmp-";

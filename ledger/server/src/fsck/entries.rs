@@ -1,0 +1,133 @@
+//! Segments: checksums, form, rules, and which blobs the entries name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ledger_protocol::body::{Body, Genesis};
+use ledger_protocol::{Entry, Kind, LogState};
+use ledger_tlog::hash::leaf_hash;
+use ledger_tlog::key::NoteVerifier;
+use messages::Digest;
+
+use super::tree::TreeCheck;
+use super::{FsckReport, Kept, relative, unreadable};
+use crate::engine::chain;
+use crate::folder::Folder;
+use crate::identity::origin_digest;
+use crate::segment::{BatchFlaw, BatchReader, ScannedBatch, Segments, header, is_complete_batch_after, name};
+
+/// Checks all segments; returns the digests of the blobs that entries name.
+pub(super) fn check(
+    segments: &Folder,
+    key: &NoteVerifier,
+    kept: &BTreeMap<u64, Kept>,
+    tree: &mut TreeCheck,
+    report: &mut FsckReport,
+) -> BTreeSet<Digest> {
+    let mut check = EntryCheck { broken: false, key, kept, named: BTreeSet::new(), state: LogState::default() };
+    let (firsts, strangers) = match Segments::list(segments) {
+        Ok(found) => found,
+        Err(error) => {
+            report.damage("segments", unreadable(&error));
+            return check.named;
+        }
+    };
+    for stranger in strangers {
+        report.notice(relative("segments", &stranger), "is not named by an index; expected only segments");
+    }
+    for (position, first) in firsts.iter().enumerate() {
+        let is_last = position + 1 == firsts.len();
+        let expected = report.entries;
+        if *first != expected {
+            let text = format!("no segment begins with entry {expected}; the next one begins with {first}");
+            report.damage(relative("segments", &name(expected)), text);
+            break;
+        }
+        if !check.segment(segments, *first, is_last, tree, report) {
+            break;
+        }
+    }
+    check.named
+}
+
+struct EntryCheck<'a> {
+    /// A rule was broken: what follows would only repeat it.
+    broken: bool,
+    key: &'a NoteVerifier,
+    kept: &'a BTreeMap<u64, Kept>,
+    named: BTreeSet<Digest>,
+    state: LogState,
+}
+
+impl EntryCheck<'_> {
+    /// False if nothing can be said of what follows.
+    fn segment(
+        &mut self,
+        segments: &Folder,
+        first: u64,
+        is_last: bool,
+        tree: &mut TreeCheck,
+        report: &mut FsckReport,
+    ) -> bool {
+        let path = segments.file(&name(first));
+        let file = relative("segments", &name(first));
+        let header = header(first, &origin_digest(self.key.name().as_str()));
+        let mut reader = match BatchReader::open(&path, first, &header) {
+            Ok(reader) => reader,
+            Err(flaw) => {
+                report.damage(file, format!("byte 0: {}", chain(&flaw)));
+                return false;
+            }
+        };
+        loop {
+            match reader.next() {
+                Ok(None) => return true,
+                Ok(Some(batch)) => self.batch(&batch, &file, tree, report),
+                Err(flaw) => {
+                    let offset = reader.offset();
+                    let text = format!("byte {offset}: {}", chain(&flaw));
+                    let tail = std::fs::read(&path).unwrap_or_default();
+                    let tail = usize::try_from(offset).ok().and_then(|offset| tail.get(offset..)).unwrap_or_default();
+                    // What was being written when a crash came ends early and has nothing behind it.
+                    let torn = is_last && matches!(flaw, BatchFlaw::Truncated) && !is_complete_batch_after(tail);
+                    if torn {
+                        report.notice(file, format!("{text}; a batch that was never confirmed, or was cut later"));
+                    } else {
+                        report.damage(file, text);
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn batch(&mut self, batch: &ScannedBatch, file: &str, tree: &mut TreeCheck, report: &mut FsckReport) {
+        for (offset, bytes) in batch.entries() {
+            let index = report.entries;
+            if let Err(text) = self.entry(bytes) {
+                report.damage(file, format!("byte {offset}: entry {index}: {text}"));
+            }
+            tree.append(leaf_hash(bytes), report);
+            report.entries += 1;
+        }
+    }
+
+    fn entry(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let entry = Entry::decode(bytes).map_err(|error| chain(&error))?;
+        if entry.kind == Kind::Genesis {
+            let genesis = Genesis::decode(&entry.body).map_err(|error| chain(&error))?;
+            if genesis.vkey != self.key.to_string() {
+                return Err(format!("genesis names the key {}; log.vkey has {}", genesis.vkey, self.key));
+            }
+        }
+        if let Ok(blobs) = entry.blobs() {
+            self.named.extend(blobs);
+        }
+        if self.broken {
+            return Ok(());
+        }
+        let signed = |size| self.kept.get(&size).map(|kept| kept.digest);
+        let applied = self.state.apply(&entry, Entry::leaf_hash(bytes), signed);
+        self.broken = applied.is_err();
+        applied.map_err(|error| format!("{}; entries after it are not checked against the rules", chain(&error)))
+    }
+}

@@ -1,0 +1,231 @@
+//! `attestry-ledger`: the ledger as a process of its own, and what an operator does to its files.
+//!
+//! Only flags, logs and signals; everything else is `ledger_server`.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger_server::{Config, LogConfig, Severity, fsck, info, reindex};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use transport::server::{Limits, Shutdown};
+use transport::tls::{ClientAuth, Identity, ServerTls, certificates_from_pem};
+
+/// Keeps the log of everything that was attested, and proves that it does.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    /// How logs are written to stderr; what is logged is chosen by RUST_LOG.
+    #[arg(long, global = true, env = "ATTESTRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the log in a folder, beginning one where there is none.
+    Serve(Box<Serve>),
+    /// Reads a stopped log through and says what is lost or altered.
+    Fsck(Inspect),
+    /// Makes the indexes of a stopped log anew from its segments and checkpoints.
+    Reindex(Inspect),
+    /// Shows what a stopped log says of itself.
+    Info(Inspect),
+}
+
+#[derive(Args, Debug)]
+struct Serve {
+    /// Folder of the log; made if missing.
+    #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Where to listen with TLS.
+    #[arg(long, env = "ATTESTRY_LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8893")]
+    listen: SocketAddr,
+
+    /// The server's certificate, PEM.
+    #[arg(long, env = "ATTESTRY_LEDGER_TLS_CERT", value_name = "FILE")]
+    tls_cert: PathBuf,
+
+    /// Its private key, PEM, readable by its owner only.
+    #[arg(long, env = "ATTESTRY_LEDGER_TLS_KEY", value_name = "FILE")]
+    tls_key: PathBuf,
+
+    /// The authorities of client certificates, PEM: services append, auditors and operators read.
+    #[arg(long, env = "ATTESTRY_LEDGER_CLIENT_CA", value_name = "FILE")]
+    client_ca: PathBuf,
+
+    /// The log's name when it is new, by convention a URL without scheme; made up if not given.
+    #[arg(long, env = "ATTESTRY_LEDGER_ORIGIN", value_name = "NAME")]
+    origin: Option<String>,
+
+    /// Which of several ledgers this is, as its entries will say.
+    #[arg(long, env = "ATTESTRY_LEDGER_INSTANCE", value_name = "NAME", default_value = "1")]
+    instance: String,
+
+    /// Milliseconds between checkpoints while entries come.
+    #[arg(long, env = "ATTESTRY_LEDGER_CHECKPOINT_INTERVAL_MS", value_name = "MS", default_value_t = 1_000)]
+    checkpoint_interval_ms: u64,
+
+    /// Let everyone read checkpoint and tiles, without a certificate.
+    #[arg(long, env = "ATTESTRY_LEDGER_PUBLIC_READ")]
+    public_read: bool,
+}
+
+#[derive(Args, Debug)]
+struct Inspect {
+    /// Folder of the log.
+    #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logs(arguments.log_format);
+    let done = match arguments.command {
+        Command::Serve(serve) => run(*serve),
+        Command::Fsck(inspect) => run_fsck(&inspect.data, inspect.json),
+        Command::Reindex(inspect) => run_reindex(&inspect.data, inspect.json),
+        Command::Info(inspect) => run_info(&inspect.data, inspect.json),
+    };
+    done.unwrap_or_else(|error| failed(error.as_ref()))
+}
+
+fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let (stop, shutdown) = Shutdown::new();
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let running = ledger_server::start(config(serve)?, shutdown).await?;
+        // A supervisor that asked for port 0 learns here where to connect.
+        let told = format!("listening on {}\nlog key {}\n", running.address(), running.vkey());
+        if let Err(error) = io::stdout().write_all(told.as_bytes()).and_then(|()| io::stdout().flush()) {
+            tracing::warn!(%error, "nobody reads where the ledger listens");
+        }
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.start();
+        running.wait().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
+    let identity = Identity::load(&serve.tls_cert, &serve.tls_key)?;
+    let pem = std::fs::read(&serve.client_ca)
+        .map_err(|error| format!("cannot read {}: {error}", serve.client_ca.display()))?;
+    let clients = certificates_from_pem(&pem)
+        .map_err(|error| format!("{} holds no PEM certificate: {error}", serve.client_ca.display()))?;
+    let mut log = LogConfig::new(serve.data);
+    log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
+    log.instance = serve.instance;
+    log.origin = serve.origin;
+    Ok(Config {
+        address: serve.listen,
+        limits: Limits::default(),
+        log,
+        public_read: serve.public_read,
+        tls: ServerTls::new(&identity, &ClientAuth::Optional(clients))?,
+    })
+}
+
+fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let report = fsck(data)?;
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        for finding in &report.findings {
+            let severity = match finding.severity {
+                Severity::Damage => "DAMAGE",
+                Severity::Notice => "notice",
+            };
+            writeln!(out, "{severity} {}: {}", finding.file, finding.text)?;
+        }
+        let (entries, signed) = (report.entries, report.signed);
+        let (checkpoints, blobs) = (report.checkpoints, report.blobs);
+        writeln!(out, "{entries} entries ({signed} signed), {checkpoints} checkpoints, {blobs} blobs")?;
+        writeln!(out, "{}", if report.is_sound() { "sound" } else { "NOT sound" })?;
+    }
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_reindex(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let digest = reindex(data)?;
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::json!({ "index_digest": digest.to_string() }))?;
+    } else {
+        writeln!(out, "index made anew, digest {digest}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_info(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let (info, digest) = info(data)?;
+    let mut out = io::stdout().lock();
+    if json {
+        let mut value = serde_json::to_value(&info)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("index_digest".to_owned(), digest.to_string().into());
+        }
+        writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
+    } else {
+        writeln!(out, "origin      {}\nkey         {}", info.origin, info.vkey)?;
+        writeln!(out, "entries     {}\nsigned      {}", info.durable_size, info.checkpoint_size)?;
+        writeln!(out, "next slot   {}\nindex       {digest}", info.next_slot)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.init(),
+    }
+}
+
+fn failed(error: &dyn Error) -> ExitCode {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        reason.push_str(": ");
+        reason.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!(reason, "the ledger ends");
+    ExitCode::FAILURE
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  attestry-ledger serve --data /var/lib/attestry/ledger --listen 0.0.0.0:8893 --origin ledger.example/log1 \\
+      --tls-cert tls/server-cert.crt --tls-key tls/server-private.pem --client-ca tls/cacert.crt
+
+  attestry-ledger fsck --data /var/lib/attestry/ledger --json
+  attestry-ledger reindex --data /var/lib/attestry/ledger
+
+Ends with 0 when all is well, 1 on failure or damage, 2 if the arguments are wrong.";

@@ -1,0 +1,43 @@
+//! What an operator does to a log that is not running.
+
+use std::fs;
+use std::path::Path;
+
+use messages::Digest;
+use messages::ledger::Info;
+
+use crate::engine::{INDEX_FOLDER, LogConfig, OpenError, inspect};
+use crate::identity::VKEY_FILE;
+
+/// Throws the indexes away and makes them anew from segments and checkpoints; returns a digest
+/// over all their records, which is the same each time.
+///
+/// # Errors
+/// [`OpenError`], as when the ledger runs or what was signed is not there.
+pub fn reindex(path: &Path) -> Result<Digest, OpenError> {
+    expect_log(path)?;
+    let opened = inspect(&LogConfig::new(path), |folder| {
+        let index = folder.join(INDEX_FOLDER);
+        match fs::remove_dir_all(&index) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(OpenError::Io { operation: "remove", path: index, source })
+            }
+            _ => Ok(()),
+        }
+    })?;
+    opened.index_digest()
+}
+
+/// What a log says of itself and the digest of its indexes; mends what a start would mend.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn info(path: &Path) -> Result<(Info, Digest), OpenError> {
+    expect_log(path)?;
+    let opened = inspect(&LogConfig::new(path), |_| Ok(()))?;
+    Ok((opened.info(), opened.index_digest()?))
+}
+
+fn expect_log(path: &Path) -> Result<(), OpenError> {
+    if path.join(VKEY_FILE).exists() { Ok(()) } else { Err(OpenError::NoLog { path: path.to_owned() }) }
+}

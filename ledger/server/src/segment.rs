@@ -1,0 +1,17 @@
+//! Segment files: the write-ahead log, which is also where entries are kept for good.
+//!
+//! Source: `docs/spec/segment.md`.
+
+mod format;
+mod scan;
+mod store;
+mod writer;
+
+pub(crate) use self::format::{Batch, Mark, RememberedAnswer, header, name};
+pub use self::scan::BatchFlaw;
+pub(crate) use self::scan::{BatchReader, ScannedBatch, is_complete_batch_after};
+pub(crate) use self::store::{Location, ReadError, SegmentFile, Segments};
+pub(crate) use self::writer::Writer;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use ledger_protocol::Outcome;
+use messages::Digest;
+use messages::ledger::IdempotencyKey;
+
+use super::*;
+use crate::folder::Folder;
+
+const ORIGIN: Digest = Digest([7; 32]);
+
+fn entry(index: u64) -> Vec<u8> {
+    let length = usize::try_from(1 + index * 37 % 300).unwrap();
+    (0..length).map(|at| at.to_le_bytes()[0] ^ index.to_le_bytes()[0]).collect()
+}
+
+fn batch(first: u64, count: u64) -> Batch {
+    let mut batch = Batch::new(first);
+    for index in first..first + count {
+        batch.push(&entry(index)).unwrap();
+    }
+    batch.remember((IdempotencyKey([first.to_le_bytes()[0]; 16]), vec![Outcome::Appended { first, count }]));
+    batch
+}
+
+/// A log of batches of these sizes, in segments of at most `segment_bytes_max`.
+fn write(folder: &Path, segment_bytes_max: u64, counts: &[u64]) -> Arc<Segments> {
+    let segments = Arc::new(Segments::new(Folder::open(folder).unwrap(), Vec::new()));
+    let mut writer = Writer::new(Arc::clone(&segments), ORIGIN, segment_bytes_max).unwrap();
+    let mut first = 0;
+    for count in counts {
+        writer.append(&batch(first, *count)).unwrap();
+        first += count;
+    }
+    segments
+}
+
+/// Entries and first flaw of one segment file.
+fn scan(path: &Path) -> (u64, Option<BatchFlaw>) {
+    let mut reader = match BatchReader::open(path, 0, &header(0, &ORIGIN)) {
+        Ok(reader) => reader,
+        Err(flaw) => return (0, Some(flaw)),
+    };
+    loop {
+        match reader.next() {
+            Ok(None) => return (reader.next_index(), None),
+            Ok(Some(_)) => {}
+            Err(flaw) => return (reader.next_index(), Some(flaw)),
+        }
+    }
+}
+
+#[test]
+fn what_was_appended_is_read_from_any_entry_on_across_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let counts = [1, 300, 2, 700, 5, 256, 256];
+    let segments = write(folder.path(), 40_000, &counts);
+    assert!(Segments::list(segments.folder()).unwrap().0.len() > 2);
+    let total: u64 = counts.iter().sum();
+    for start in (0..total).step_by(13) {
+        let mut expected = start;
+        let read = segments.read(start, |index, bytes| {
+            assert_eq!((index, bytes), (expected, entry(expected).as_slice()));
+            expected += 1;
+            ControlFlow::Continue(())
+        });
+        read.unwrap();
+        assert_eq!(expected, total);
+    }
+    assert_eq!(segments.entry(301).unwrap(), entry(301));
+    assert!(matches!(segments.entry(total), Err(ReadError::Missing { .. })));
+}
+
+#[test]
+fn a_scan_gives_back_entries_and_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), u64::MAX, &[3, 2]);
+    let path = folder.path().join(name(0));
+    let mut reader = BatchReader::open(&path, 0, &header(0, &ORIGIN)).unwrap();
+    let first = reader.next().unwrap().unwrap();
+    assert_eq!(first.entries().map(|(_, entry)| entry.to_vec()).collect::<Vec<_>>(), [entry(0), entry(1), entry(2)]);
+    let second = reader.next().unwrap().unwrap();
+    assert_eq!(second.answers, [(IdempotencyKey([3; 16]), vec![Outcome::Appended { first: 3, count: 2 }])]);
+    assert!(reader.next().unwrap().is_none());
+}
+
+#[test]
+fn a_torn_tail_of_any_length_is_found_and_nothing_before_it_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), u64::MAX, &[4, 3]);
+    let path = folder.path().join(name(0));
+    let whole = fs::read(&path).unwrap();
+    let kept = 64 + batch(0, 4).encode().len();
+    for length in kept..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let (entries, flaw) = scan(&path);
+        assert_eq!(entries, 4, "cut at {length}");
+        assert_eq!(flaw.is_some(), length > kept, "cut at {length}");
+        assert!(!is_complete_batch_after(&whole[kept..length]), "cut at {length}");
+    }
+}
+
+#[test]
+fn any_flipped_byte_is_found_and_told_from_a_torn_tail_by_the_batch_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), u64::MAX, &[4, 3]);
+    let path = folder.path().join(name(0));
+    let whole = fs::read(&path).unwrap();
+    let first_end = 64 + batch(0, 4).encode().len();
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x10;
+        fs::write(&path, &flipped).unwrap();
+        let (entries, flaw) = scan(&path);
+        assert!(flaw.is_some(), "byte {at}");
+        assert_eq!(entries, if at < first_end { 0 } else { 4 }, "byte {at}");
+        if (64..first_end).contains(&at) {
+            assert!(is_complete_batch_after(&flipped[64..]), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_of_another_log_or_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), u64::MAX, &[1]);
+    let path = folder.path().join(name(0));
+    for expected in [header(0, &Digest([8; 32])), header(1, &ORIGIN)] {
+        assert!(matches!(BatchReader::open(&path, 0, &expected), Err(BatchFlaw::Header { .. })));
+    }
+    assert_eq!(format::parse_name("00000000000000000256.seg"), Some(256));
+    assert_eq!(format::parse_name("256.seg"), None);
+}
+
+#[test]
+fn the_example_of_the_specification_is_what_is_written() {
+    let mut batch = Batch::new(0);
+    batch.push(&[0xf6]).unwrap();
+    batch.remember((IdempotencyKey([0xaa; 16]), vec![Outcome::Appended { first: 0, count: 1 }]));
+    let bytes = hex::encode(batch.encode());
+    let spec = include_str!("../../../../docs/spec/segment.md");
+    let flat: String = spec.split_whitespace().collect();
+    assert!(flat.contains(&bytes), "docs/spec/segment.md should show {bytes}");
+    let header = hex::encode(header(0, &crate::identity::origin_digest("ledger.example/log1")));
+    assert!(flat.contains(&header), "docs/spec/segment.md should show {header}");
+}

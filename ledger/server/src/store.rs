@@ -1,0 +1,270 @@
+//! The indexes, in sled: made from segments and checkpoints, and remade from them at any time.
+
+use std::path::{Path, PathBuf};
+
+use ledger_protocol::{AgentChain, Answers, LogState, LogTotals};
+use messages::ledger::Head;
+use messages::{AgentId, Digest, cbor};
+use openssl::sha::Sha256;
+
+use crate::segment::{Location, RememberedAnswer};
+
+/// Everything looked up by something else than the index of an entry.
+///
+/// One tree, so that a batch's changes come together or not at all; the first byte of a key says
+/// what it is. Nothing is flushed per batch: at start it is caught up from the segments.
+#[derive(Debug)]
+pub(crate) struct Index {
+    db: sled::Db,
+    path: PathBuf,
+}
+
+/// Why the indexes failed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// A record is not what was written.
+    #[error("the index in {path} has a malformed record; run: attestry-ledger reindex", path = path.display())]
+    Malformed {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The store failed.
+    #[error("the index in {path} cannot be used; run: attestry-ledger reindex", path = path.display())]
+    Store {
+        /// Its folder.
+        path: PathBuf,
+        /// What it says.
+        source: sled::Error,
+    },
+}
+
+/// A run of one chain's entries with successive indices in one segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Run {
+    /// Number of the first entry in its chain.
+    pub(crate) seq: u64,
+    /// Its index in the log.
+    pub(crate) index: u64,
+    /// Where it is.
+    pub(crate) location: Location,
+}
+
+/// Changes that belong together.
+#[derive(Debug, Default)]
+pub(crate) struct Update(sled::Batch);
+
+impl Update {
+    pub(crate) fn chain(&mut self, agent: &AgentId, chain: &AgentChain) {
+        self.0.insert(key(CHAIN, agent.as_str().as_bytes()), cbor::encode(chain));
+    }
+
+    pub(crate) fn totals(&mut self, totals: &LogTotals) {
+        self.0.insert(&[TOTALS], cbor::encode(totals));
+    }
+
+    /// Records where entries of a chain begin that do not just follow those before them.
+    pub(crate) fn run(&mut self, agent: Option<&AgentId>, run: &Run) {
+        let mut value = Vec::with_capacity(24);
+        for number in [run.index, run.location.segment, run.location.offset] {
+            value.extend_from_slice(&number.to_be_bytes());
+        }
+        self.0.insert(run_key(agent, run.seq), value);
+    }
+
+    /// Remembers the answer number `number`.
+    pub(crate) fn answer(&mut self, number: u64, answer: &RememberedAnswer) {
+        self.0.insert(key(ANSWER, &number.to_be_bytes()), cbor::encode(answer));
+    }
+
+    pub(crate) fn forget_answer(&mut self, number: u64) {
+        self.0.remove(key(ANSWER, &number.to_be_bytes()));
+    }
+}
+
+impl Index {
+    /// Opens the index in `path`, making an empty one if there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+        let failed = |source| IndexError::Store { path: path.to_owned(), source };
+        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
+        let db = config.open().map_err(failed)?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    /// What the rules need to know, as of the last update; a log without entries if there was none.
+    pub(crate) fn state(&self) -> Result<LogState, IndexError> {
+        let totals = match self.db.get([TOTALS]).map_err(self.failed())? {
+            Some(bytes) => self.decode(&bytes)?,
+            None => LogTotals::default(),
+        };
+        let mut agents = Vec::new();
+        for found in self.db.scan_prefix([CHAIN]) {
+            let (key, value) = found.map_err(self.failed())?;
+            let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+            let agent = name.and_then(|name| name.parse().ok()).ok_or_else(|| self.malformed())?;
+            agents.push((agent, self.decode(&value)?));
+        }
+        Ok(LogState::restore(totals, agents))
+    }
+
+    /// The remembered answers, and the numbers of the oldest and of the next.
+    pub(crate) fn answers(&self) -> Result<(Answers, u64, u64), IndexError> {
+        let mut answers = Answers::default();
+        let (mut oldest, mut next) = (None, 0);
+        for found in self.db.scan_prefix([ANSWER]) {
+            let (key, value) = found.map_err(self.failed())?;
+            let number = key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())?;
+            let (key, outcomes): RememberedAnswer = self.decode(&value)?;
+            answers.remember(key, outcomes);
+            oldest.get_or_insert(number);
+            next = number + 1;
+        }
+        Ok((answers, oldest.unwrap_or(next), next))
+    }
+
+    pub(crate) fn apply(&self, update: Update) -> Result<(), IndexError> {
+        self.db.apply_batch(update.0).map_err(self.failed())
+    }
+
+    /// Records a checkpoint that is kept.
+    pub(crate) fn add_checkpoint(&self, size: u64, note: &Digest) -> Result<(), IndexError> {
+        let key = key(CHECKPOINT, &size.to_be_bytes());
+        self.db.insert(key, note.as_bytes()).map(drop).map_err(self.failed())
+    }
+
+    /// Digest of the kept checkpoint of a size.
+    pub(crate) fn checkpoint(&self, size: u64) -> Result<Option<Digest>, IndexError> {
+        let found = self.db.get(key(CHECKPOINT, &size.to_be_bytes())).map_err(self.failed())?;
+        found.map(|bytes| Digest::try_from(&*bytes).map_err(|_| self.malformed())).transpose()
+    }
+
+    /// Sizes of kept checkpoints from `from` to `to`, both included, ascending, at most `limit`.
+    pub(crate) fn checkpoints(&self, from: u64, to: u64, limit: usize) -> Result<Vec<u64>, IndexError> {
+        let bounds = key(CHECKPOINT, &from.to_be_bytes())..=key(CHECKPOINT, &to.to_be_bytes());
+        let sizes = self.db.range(bounds).take(limit).map(|found| {
+            let (key, _) = found.map_err(self.failed())?;
+            key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())
+        });
+        sizes.collect()
+    }
+
+    /// The end of a chain.
+    pub(crate) fn head(&self, agent: Option<&AgentId>) -> Result<Head, IndexError> {
+        Ok(match agent {
+            None => self.totals()?.fleet,
+            Some(agent) => self.chain(agent)?.map_or_else(Head::default, |chain| chain.head),
+        })
+    }
+
+    /// What belongs to no one agent.
+    pub(crate) fn totals(&self) -> Result<LogTotals, IndexError> {
+        match self.db.get([TOTALS]).map_err(self.failed())? {
+            Some(bytes) => self.decode(&bytes),
+            None => Ok(LogTotals::default()),
+        }
+    }
+
+    fn chain(&self, agent: &AgentId) -> Result<Option<AgentChain>, IndexError> {
+        let found = self.db.get(key(CHAIN, agent.as_str().as_bytes())).map_err(self.failed())?;
+        found.map(|bytes| self.decode(&bytes)).transpose()
+    }
+
+    /// The run that the entry `seq` of a chain is in, or would be in; and the number with which
+    /// the next run begins, if there is one.
+    pub(crate) fn run(&self, agent: Option<&AgentId>, seq: u64) -> Result<Option<(Run, Option<u64>)>, IndexError> {
+        let first = run_key(agent, 0);
+        let last = run_key(agent, u64::MAX);
+        let here = run_key(agent, seq);
+        let Some(found) = self.db.range(first..=here.clone()).next_back() else {
+            return Ok(None);
+        };
+        let run = self.decode_run(&found.map_err(self.failed())?)?;
+        let mut after = self.db.range((std::ops::Bound::Excluded(here), std::ops::Bound::Included(last)));
+        let next = after.next().transpose().map_err(self.failed())?;
+        let next = next.map(|next| self.decode_run(&next).map(|run| run.seq)).transpose()?;
+        Ok(Some((run, next)))
+    }
+
+    fn decode_run(&self, (key, value): &(sled::IVec, sled::IVec)) -> Result<Run, IndexError> {
+        let seq = key.len().checked_sub(8).and_then(|at| key.get(at..)).and_then(be_u64);
+        let mut numbers = value.chunks(8).map(be_u64);
+        let (Some(seq), Some(Some(index)), Some(Some(segment)), Some(Some(offset))) =
+            (seq, numbers.next(), numbers.next(), numbers.next())
+        else {
+            return Err(self.malformed());
+        };
+        Ok(Run { seq, index, location: Location { segment, offset } })
+    }
+
+    /// SHA-256 over all records in the order of their keys, each as u32 length and bytes of key
+    /// and value: two indexes with one digest hold the same.
+    pub(crate) fn digest(&self) -> Result<Digest, IndexError> {
+        let mut sha = Sha256::new();
+        for found in self.db.iter() {
+            let (key, value) = found.map_err(self.failed())?;
+            for part in [&key, &value] {
+                let length = u32::try_from(part.len()).map_err(|_| self.malformed())?;
+                sha.update(&length.to_be_bytes());
+                sha.update(part);
+            }
+        }
+        Ok(Digest(sha.finish()))
+    }
+
+    /// Writes everything to the disk, so that the next start has little to catch up.
+    pub(crate) fn flush(&self) -> Result<(), IndexError> {
+        self.db.flush().map(drop).map_err(self.failed())
+    }
+
+    fn decode<T: serde::Serialize + serde::de::DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, IndexError> {
+        cbor::decode(bytes).map_err(|_| self.malformed())
+    }
+
+    fn malformed(&self) -> IndexError {
+        IndexError::Malformed { path: self.path.clone() }
+    }
+
+    fn failed(&self) -> impl Fn(sled::Error) -> IndexError {
+        let path = self.path.clone();
+        move |source| IndexError::Store { path: path.clone(), source }
+    }
+}
+
+fn key(kind: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(kind);
+    key.extend_from_slice(rest);
+    key
+}
+
+/// Kind, length of the agent's id (0 for the fleet's chain), id, number: a chain's runs lie
+/// together in their order.
+fn run_key(agent: Option<&AgentId>, seq: u64) -> Vec<u8> {
+    let name = agent.map_or("", AgentId::as_str);
+    let mut key = Vec::with_capacity(2 + name.len() + 8);
+    // Fits: an agent id has at most 80 bytes.
+    key.extend_from_slice(&[RUN, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+    key.extend_from_slice(name.as_bytes());
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+fn be_u64(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// `a` ‖ agent id → [`AgentChain`].
+const CHAIN: u8 = b'a';
+/// `i` ‖ u64 number → remembered answer.
+const ANSWER: u8 = b'i';
+/// `p` ‖ u64 size → digest of the kept checkpoint.
+const CHECKPOINT: u8 = b'p';
+/// `r` ‖ chain ‖ u64 seq → [`Run`].
+const RUN: u8 = b'r';
+/// `t` → [`LogTotals`]: says up to where everything else is caught up.
+const TOTALS: u8 = b't';
+
+/// Pages kept in memory: a hundred thousand agents' chains and latest runs.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// How often changes go to the disk: what is lost is made again from the segments.
+const FLUSH_MS: u64 = 1_000;

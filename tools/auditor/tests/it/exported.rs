@@ -1,0 +1,300 @@
+//! Export from the real ledger over mutual TLS, and what comes of it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use fixtures_softtpm::{Hash, KeyKind, SoftCa};
+use ledger_client::{LedgerClient, LedgerClientConfig};
+use ledger_protocol::{
+    NonceInputs,
+    body::{Body, Enrol, ImaDelta, KeyRelease, PolicyBody, ReleasePhase, ServiceStart, Verdict, VerdictResult},
+};
+use ledger_server::{Config, LogConfig, Running};
+use messages::{
+    Digest,
+    ledger::{Group, Item, Receipt},
+};
+use serde_bytes::ByteBuf;
+use transport::{
+    ca::{Authority, KeyAlgorithm, Leaf},
+    router::Role,
+    server::{Limits, Shutdown, ShutdownHandle},
+    tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, ServerTls},
+};
+
+use crate::machine::{KEY_ID, MASK, Machine, quote_body};
+
+/// A ledger at work, a machine in it, and an auditor's certificate.
+struct Stand {
+    address: SocketAddr,
+    ca: SoftCa,
+    client: LedgerClient,
+    folder: tempfile::TempDir,
+    machine: Machine,
+    running: Running,
+    stop: ShutdownHandle,
+}
+
+impl Stand {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = folder.path().join("tls");
+        let authority = Authority::open_or_create(&tls, "Test Authority", KeyAlgorithm::EcP256).unwrap();
+        let auditor = Leaf::client("auditor", Role::Auditor);
+        authority.open_or_issue(&tls, "auditor", &auditor, KeyAlgorithm::EcP256).unwrap();
+        let server = authority.issue(&Leaf::server("ledger", &[], &[]), KeyAlgorithm::EcP256).unwrap();
+        let service = Leaf::client("verifier", Role::Service);
+        let service = authority.issue(&service, KeyAlgorithm::EcP256).unwrap();
+        let certificate = authority.certificate().to_owned();
+        let (stop, shutdown) = Shutdown::new();
+        let config = Config {
+            address: "127.0.0.1:0".parse().unwrap(),
+            limits: Limits::default(),
+            log: LogConfig::new(folder.path().join("ledger")),
+            public_read: false,
+            tls: ServerTls::new(&server, &ClientAuth::Optional(vec![certificate.clone()])).unwrap(),
+        };
+        let running = ledger_server::start(config, shutdown).await.unwrap();
+        let address = running.address();
+        let tls =
+            ClientTlsConfig { authorities: vec![certificate], host_names: HostNames::Checked, identity: Some(service) };
+        let tls = ClientTls::new(&tls).unwrap();
+        let client = LedgerClient::new(LedgerClientConfig::new(format!("https://{address}"), tls));
+        let ca = SoftCa::root("test manufacturer");
+        let machine = Machine::new("node-1", KeyKind::P256, 0, &ca);
+        Self { address, ca, client, folder, machine, running, stop }
+    }
+
+    async fn append(&self, items: Vec<Item>) -> Vec<Receipt> {
+        let agent = Some(self.machine.agent.clone());
+        let expected = Some(self.client.head(agent.as_ref()).await.unwrap());
+        self.client.append(Group { agent, expected, items }).await.unwrap()
+    }
+
+    /// Entries of the fleet, so that tiles fill up.
+    async fn noise(&self, count: usize) {
+        let body = ServiceStart { service: "test".into(), build: "t".into(), instance: "i".into() };
+        let items = vec![item(&body); count];
+        self.client.append(Group { agent: None, expected: None, items }).await.unwrap();
+    }
+
+    async fn enrol(&mut self) {
+        let binding = self.client.put_blob(self.machine.binding.encode()).await.unwrap();
+        let slot = self.client.info().await.unwrap().next_slot;
+        self.append(vec![item(&Enrol { slot, binding, ek_certificate: 0, registrar: "test".into() })]).await;
+        let value = hex::encode(self.machine.tpm.read(Hash::Sha256, 15));
+        let text = format!("{{\"15\": \"{value}\"}}");
+        self.machine.policy = self.client.put_blob(text.into_bytes()).await.unwrap();
+        let policy = self.machine.policy_body(self.machine.policy);
+        self.append(vec![item(&PolicyBody::Agent(policy))]).await;
+    }
+
+    /// A round as the verifier makes it: quote and verdict in one group, the verdict linked to its quote.
+    async fn round(&mut self, result: VerdictResult) -> Digest {
+        let agent = self.machine.agent.clone();
+        let head = self.client.head(Some(&agent)).await.unwrap();
+        let beacon = self.client.beacon().await.unwrap();
+        let salt = Digest(openssl::sha::sha256(&head.seq.to_be_bytes()));
+        let nonce = NonceInputs { beacon, agent: &agent, head, salt }.derive();
+        self.machine.tpm.advance(100);
+        let quote = self.machine.tpm.quote(nonce.as_str().as_bytes(), Hash::Sha256, MASK);
+        let delta = self.client.put_blob(format!("10 ima line {}\n", head.seq).into_bytes()).await.unwrap();
+        let ima = ImaDelta { from: 0, count: 1, delta: Some(delta) };
+        let quote = ledger_protocol::body::QuoteBody { ima, ..quote_body(beacon, salt, &quote) };
+        let findings = Vec::new();
+        let round = crate::machine::Round { quote, result, findings };
+        let verdict = self.machine.verdict(Digest::ZERO, &round);
+        let receipts = self.append(vec![item(&round.quote), linked(&verdict)]).await;
+        receipts[1].leaf_hash
+    }
+
+    async fn release(&self, phase: ReleasePhase, verdict: Digest) {
+        let (recipient, reason) = (self.machine.recipient, "test".to_owned());
+        self.append(vec![item(&KeyRelease { phase, verdict, key_id: KEY_ID, recipient, reason })]).await;
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn roots(&self) -> String {
+        let path = self.path("root.pem");
+        fs::write(&path, self.ca.pem()).unwrap();
+        path.display().to_string()
+    }
+
+    /// Runs the command beside the server.
+    async fn audit(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_attestry-audit"));
+        command.args(arguments).env_remove("ATTESTRY_LEDGER_URL").env_remove("ATTESTRY_TLS_DIR");
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn export(&self, bundle: &str, more: &[&str]) -> Output {
+        let (url, tls) = (format!("https://{}", self.address), self.path("tls").display().to_string());
+        let output = self.path(bundle).display().to_string();
+        let arguments = ["export", "--agent", "node-1", "-o", &output, "--url", &url, "--tls-dir", &tls];
+        self.audit(&[&arguments[..], more].concat()).await
+    }
+
+    /// Verifies a bundle; its exit code and report.
+    async fn verify(&self, bundle: &str, more: &[&str]) -> (i32, serde_json::Value) {
+        let (bundle, vkey, roots) = (self.path(bundle).display().to_string(), self.running.vkey(), self.roots());
+        let arguments = ["verify", &bundle, "--log-key", vkey, "--roots", &roots, "--json"];
+        let output = self.audit(&[&arguments[..], more].concat()).await;
+        (code(&output), serde_json::from_slice(&output.stdout).unwrap())
+    }
+
+    async fn stop(self) {
+        self.stop.start();
+        self.running.wait().await.unwrap();
+    }
+}
+
+fn item<B: Body>(body: &B) -> Item {
+    Item { kind: B::KIND.number(), body: ByteBuf::from(body.encode()), after: None }
+}
+
+/// The verdict whose quote is the group's previous item.
+fn linked(verdict: &Verdict) -> Item {
+    let encoded = verdict.encode();
+    let after = ByteBuf::from(&encoded[1 + 34..]);
+    Item { kind: Verdict::KIND.number(), body: ByteBuf::from(&encoded[..1]), after: Some(after) }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_ledger_exports_is_verified() {
+    let mut stand = Stand::new().await;
+    stand.noise(300).await;
+    stand.enrol().await;
+    let verdict = stand.round(VerdictResult::Pass).await;
+    stand.release(ReleasePhase::Authorised, verdict).await;
+    stand.noise(300).await;
+    stand.release(ReleasePhase::Delivered, verdict).await;
+    for _ in 0..3 {
+        stand.round(VerdictResult::Pass).await;
+        stand.noise(7).await;
+    }
+    stand.machine.tpm.measure(15, b"something unexpected");
+    stand.round(VerdictResult::Fail).await;
+    let vkey = stand.running.vkey().to_owned();
+    let output = stand.export("bundle", &["--log-key", &vkey]).await;
+    assert_eq!(code(&output), 0, "{}", errors(&output));
+    let (code_, report) = stand.verify("bundle", &["--agent", "node-1"]).await;
+    assert_eq!(code_, 0, "{report:#}");
+    assert_eq!(report["entries"], 14);
+    assert_eq!(report["statement"]["counts"]["passed"], 4);
+    assert_eq!(report["statement"]["counts"]["failed"], 1);
+    assert_eq!(report["statement"]["counts"]["keys_delivered"], 1);
+    let folder = stand.path("bundle");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o755);
+    let blobs = fs::read_dir(folder.join("blobs")).unwrap().count();
+    assert_eq!(blobs, 7, "a binding, a policy and an IMA delta for each quote");
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interval_is_exported_with_what_it_rests_on() {
+    let mut stand = Stand::new().await;
+    stand.enrol().await;
+    for _ in 0..2 {
+        stand.round(VerdictResult::Pass).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let verdict = stand.round(VerdictResult::Pass).await;
+    stand.release(ReleasePhase::Authorised, verdict).await;
+    stand.round(VerdictResult::Pass).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let mut last_round = stand.client.entries(Some(&stand.machine.agent), 0, 100).await.unwrap().entries;
+    let from = ledger_protocol::Entry::decode(&last_round.pop().unwrap().1).unwrap().recorded;
+    let from = from.plus_ms(1);
+    stand.release(ReleasePhase::Delivered, verdict).await;
+    stand.round(VerdictResult::Pass).await;
+    stand.round(VerdictResult::Pass).await;
+    let from = chrono_text(from.0);
+    let output = stand.export("later", &["--from", &from]).await;
+    assert_eq!(code(&output), 0, "{}", errors(&output));
+    let (code_, report) = stand.verify("later", &[]).await;
+    assert_eq!(code_, 0, "{report:#}");
+    // Enrolment and policy; then from the quote on which the delivered key was authorised.
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(stand.path("later/manifest.json")).unwrap()).unwrap();
+    let seqs: Vec<u64> = manifest["entries"].as_array().unwrap().iter().map(|e| e["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [0, 1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+    assert!(report["not_proven"].to_string().contains("seq 2 to 5"), "{report:#}");
+    // The bundle does not answer for the time before it.
+    let (code_, _) = stand.verify("later", &["--from", "2020-01-01T00:00:00Z"]).await;
+    assert_eq!(code_, 3);
+    // An interval in which nothing happened is answered by what was before it.
+    let output = stand.export("future", &["--from", "2100-01-01T00:00:00Z"]).await;
+    assert_eq!(code(&output), 0, "{}", errors(&output));
+    let (code_, report) = stand.verify("future", &[]).await;
+    assert_eq!(code_, 0, "{report:#}");
+    stand.stop().await;
+}
+
+fn chrono_text(ms: u64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(i64::try_from(ms).unwrap()).unwrap();
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_exported_leaves_nothing_and_says_why() {
+    let mut stand = Stand::new().await;
+    stand.enrol().await;
+    let output = stand
+        .audit(&[
+            "export",
+            "--agent",
+            "node-2",
+            "-o",
+            &stand.path("a").display().to_string(),
+            "--url",
+            &format!("https://{}", stand.address),
+            "--tls-dir",
+            &stand.path("tls").display().to_string(),
+        ])
+        .await;
+    assert_eq!(code(&output), 3);
+    assert!(errors(&output).contains("no entries of agent node-2"), "{}", errors(&output));
+    let other = crate::log::Log::new(9).vkey();
+    let output = stand.export("a", &["--log-key", &other]).await;
+    assert_eq!(code(&output), 3);
+    assert!(errors(&output).contains("not signed by the key"), "{}", errors(&output));
+    fs::create_dir(stand.path("taken")).unwrap();
+    let output = stand.export("taken", &[]).await;
+    assert_eq!(code(&output), 2);
+    assert!(errors(&output).contains("exists already"), "{}", errors(&output));
+    let key = stand.path("tls/auditor-private.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let output = stand.export("a", &[]).await;
+    assert_eq!(code(&output), 2);
+    assert!(errors(&output).contains("chmod 600"), "{}", errors(&output));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    // A server of another authority is not asked.
+    let authority = fs::read(stand.path("tls/cacert.crt")).unwrap();
+    let elsewhere = Authority::open_or_create(&stand.path("other"), "Other", KeyAlgorithm::EcP256).unwrap();
+    fs::write(stand.path("tls/cacert.crt"), elsewhere.certificate().to_pem().unwrap()).unwrap();
+    let output = stand.export("a", &[]).await;
+    assert_eq!(code(&output), 3);
+    assert!(errors(&output).contains("did not answer"), "{}", errors(&output));
+    fs::write(stand.path("tls/cacert.crt"), authority).unwrap();
+    let names = |stand: &Stand| fs::read_dir(stand.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<std::ffi::OsString> = names(&stand);
+    assert!(left.iter().all(|name| name != "a" && !name.to_string_lossy().starts_with('.')), "{left:?}");
+    stand.stop.start();
+    stand.running.wait().await.unwrap();
+}

@@ -1,0 +1,12 @@
+//! Bundles of real soft-TPM quotes in a signed log, good ones and false ones.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod altered;
+mod commands;
+mod exported;
+mod extracted;
+mod false_logs;
+mod log;
+mod machine;
+mod sound;

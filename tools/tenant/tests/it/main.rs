@@ -1,0 +1,14 @@
+//! The whole chain as processes: a software TPM, `attestry-agent`, `attestry up`, `attestry`, `attestry-audit`.
+//!
+//! Each test has its own TPM, site and folder, and waits by polling with a deadline.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod apart;
+mod cli;
+mod machine;
+mod process;
+mod restarts;
+mod site;
+mod webhook;
+mod whole_way;

@@ -1,0 +1,276 @@
+//! One round: challenge, evidence, appraisal, record.
+
+use http::{Method, StatusCode};
+use ledger_protocol::{NonceInputs, body::ImaDelta};
+use messages::{
+    Digest, UnixMillis,
+    envelope::Envelope,
+    keylime::{AgentVersions, IntegrityQuote, VERSIONS_SUPPORTED},
+    ledger::{BLOB_BYTES_MAX, Head, Item},
+};
+use openssl::sha::sha256;
+use transport::client::{Answer, ClientError, Outgoing};
+use verifier_protocol::{
+    appraisal::{Appraisal, Evidence, Reference, appraise},
+    session::{Input, Judged, KeyStep, Loss},
+};
+
+use super::Agent;
+use crate::{
+    entries::{self, Challenge, Logs},
+    entropy,
+    error_chain::chain,
+    store::{Algorithms, ClockRow},
+};
+
+/// A round whose evidence has come.
+pub(super) struct Round {
+    appraisal: Appraisal,
+    challenge: Challenge,
+    evidence: Evidence,
+    head: Head,
+    lists: Lists,
+}
+
+/// Measurement lists that came along, as bytes.
+#[derive(Default)]
+struct Lists {
+    boot_log: Option<Vec<u8>>,
+    ima: Option<(u64, String)>,
+}
+
+/// Which lists the ledger's blob store has already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LogsKept {
+    boot_log: Option<Digest>,
+    /// The next IMA entry to ask for.
+    ima_next: u64,
+    policy: bool,
+}
+
+impl Round {
+    /// The payload key that the evidence showed, PEM.
+    pub(super) fn payload_key(&self) -> Option<&str> {
+        self.evidence.payload_key()
+    }
+}
+
+impl Agent {
+    /// Asks for a quote with a nonce made of the latest checkpoint, the chain and fresh randomness,
+    /// and appraises the answer. Recording it is another step.
+    pub(super) async fn challenge(&mut self) -> Input {
+        self.round = None;
+        match self.asked().await {
+            Ok(judged) => Input::EvidenceArrived(judged),
+            Err(input) => input,
+        }
+    }
+
+    async fn asked(&mut self) -> Result<Judged, Input> {
+        let head = self.head().await?;
+        let beacon = self.services.ledger.beacon().await;
+        let beacon = beacon.map_err(|error| Input::LedgerUnavailable(chain(&error)))?;
+        let salt = entropy::random::<32>().map(|salt| Digest(*salt));
+        let salt = salt.map_err(|error| Input::LedgerUnavailable(format!("no random bytes for a nonce: {error}")))?;
+        let challenge = Challenge { beacon, salt };
+        let nonce = NonceInputs { beacon, agent: &self.id, head, salt }.derive();
+        let answer = self.fetch(nonce.as_str()).await.map_err(|(loss, text)| Input::EvidenceLost(loss, text))?;
+        let evidence = Evidence::from_answer(&answer);
+        let evidence = evidence.map_err(|error| Input::EvidenceLost(Loss::NoQuote, error.to_string()))?;
+        let reference = Reference {
+            ak: &self.reference.ak,
+            accepted: &self.reference.accepted,
+            previous_clock: self.clock.map(ClockRow::info),
+            policy: &self.reference.policy,
+        };
+        let appraisal = appraise(&reference, nonce.as_str().as_bytes(), &evidence);
+        let judged = Judged {
+            event: appraisal.first_event(),
+            outcome: appraisal.outcome(),
+            recipient: evidence.payload_key().map(|pem| Digest(sha256(pem.as_bytes()))),
+        };
+        self.round = Some(Round { appraisal, challenge, evidence, head, lists: Lists::of(answer) });
+        Ok(judged)
+    }
+
+    /// Appends quote and verdict, and the key's step, in one group; blobs first.
+    pub(super) async fn record_round(&mut self, step: Option<KeyStep>) -> Input {
+        // Nothing to record: as if another had taken the place.
+        let Some(round) = self.round.take() else {
+            return Input::Conflict;
+        };
+        let input = match self.append_round(&round, step).await {
+            Ok(verdict) => {
+                self.verdict = verdict;
+                if let Some(clock) = round.appraisal.clock() {
+                    self.clock = Some(ClockRow::of(&clock));
+                }
+                self.algorithms = Algorithms {
+                    hash: printable(round.evidence.hash_alg()),
+                    enc: printable(round.evidence.enc_alg()),
+                    sign: printable(round.evidence.sign_alg()),
+                };
+                Input::Recorded(Some(verdict))
+            }
+            Err(input) => input,
+        };
+        self.round = Some(round);
+        input
+    }
+
+    async fn append_round(&mut self, round: &Round, step: Option<KeyStep>) -> Result<Digest, Input> {
+        let logs = self.keep_lists(&round.lists).await?;
+        let binding = self.terms.terms.bound.binding.unwrap_or_default();
+        let mut items: Vec<Item> = vec![
+            entries::quote(&round.challenge, &round.evidence, &logs),
+            entries::verdict(&round.appraisal, self.reference.policy_digest, binding),
+        ];
+        if let Some(step) = step {
+            let event = round.appraisal.first_event().unwrap_or_default();
+            items.push(entries::key_step(step, self.key_id(), &event));
+        }
+        let receipts = self.append(round.head, items).await?;
+        self.logs_kept.ima_next = logs.ima.from + logs.ima.count;
+        Ok(receipts.get(1).map(|verdict| verdict.leaf_hash).unwrap_or_default())
+    }
+
+    async fn keep_lists(&mut self, lists: &Lists) -> Result<Logs, Input> {
+        if !self.logs_kept.policy {
+            self.keep(self.terms.terms.tpm_policy.clone().into_bytes()).await?;
+            self.logs_kept.policy = true;
+        }
+        let mut logs = Logs { ima: ImaDelta { from: self.logs_kept.ima_next, ..ImaDelta::default() }, boot_log: None };
+        if let Some(log) = &lists.boot_log {
+            let digest = Digest(sha256(log));
+            // Resent whole each time; stored once.
+            if self.logs_kept.boot_log != Some(digest) {
+                self.keep(log.clone()).await?;
+                self.logs_kept.boot_log = Some(digest);
+            }
+            logs.boot_log = Some(digest);
+        }
+        if let Some((from, text)) = &lists.ima {
+            let count = text.lines().count() as u64;
+            let delta = if count == 0 { None } else { Some(self.keep(text.clone().into_bytes()).await?) };
+            logs.ima = ImaDelta { from: *from, count, delta };
+        }
+        Ok(logs)
+    }
+
+    async fn keep(&self, bytes: Vec<u8>) -> Result<Digest, Input> {
+        let kept = self.services.ledger.put_blob(bytes).await;
+        kept.map_err(|error| Input::LedgerUnavailable(chain(&error)))
+    }
+
+    pub(super) async fn record_miss(&mut self, due: UnixMillis, attempts: u32, loss: Loss, text: &str) -> Input {
+        match self.append_one(entries::miss(due, attempts, loss, text)).await {
+            Ok(_) => Input::Recorded(None),
+            Err(input) => input,
+        }
+    }
+
+    async fn fetch(&mut self, nonce: &str) -> Result<IntegrityQuote, (Loss, String)> {
+        let answer = self.ask_for_quote(nonce).await?;
+        let answer = match api_version_refused(&answer) {
+            true => {
+                self.renegotiate().await?;
+                self.ask_for_quote(nonce).await?
+            }
+            false => answer,
+        };
+        let text = || format!("the agent answered {}", answer.status);
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::REQUEST_TIMEOUT => return Err((Loss::Unreachable, text())),
+            status if status.is_server_error() => return Err((Loss::Unreachable, text())),
+            _ => return Err((Loss::Refused, text())),
+        }
+        let envelope = serde_json::from_slice::<Envelope<IntegrityQuote>>(&answer.body);
+        envelope.map(|envelope| envelope.results).map_err(|error| {
+            let place = format!("line {} column {}", error.line(), error.column());
+            (Loss::NoQuote, format!("the answer is not the JSON of a quote ({place})"))
+        })
+    }
+
+    /// Always with the payload key: an agent that was restarted has a new one.
+    async fn ask_for_quote(&self, nonce: &str) -> Result<Answer, (Loss, String)> {
+        let base = self.terms.terms.base_url(&self.api_version);
+        let (mask, entry) = (self.reference.policy.mask(), self.logs_kept.ima_next);
+        let url = format!("{base}/quotes/integrity?nonce={nonce}&mask={mask:#x}&partial=0&ima_ml_entry={entry}");
+        let outgoing = Outgoing { answer_bytes_max: ANSWER_BYTES_MAX, ..self.outgoing(Method::GET, url) };
+        self.client.request(outgoing).await.map_err(lost)
+    }
+
+    pub(super) fn outgoing(&self, method: Method, url: String) -> Outgoing {
+        Outgoing { timeout: self.services.polling.request_timeout, ..Outgoing::new(method, url) }
+    }
+
+    /// Finds the highest version both speak; never a lower one once a quote has passed, which would
+    /// let the agent choose weaker rules.
+    async fn renegotiate(&mut self) -> Result<(), (Loss, String)> {
+        let url = self.terms.terms.base_url("2");
+        let url = format!("{}/version", url.trim_end_matches("/v2"));
+        let answer = self.client.request(self.outgoing(Method::GET, url)).await.map_err(lost)?;
+        let versions: Envelope<AgentVersions> = serde_json::from_slice(&answer.body)
+            .map_err(|_| (Loss::Refused, "the agent refuses the API version and names no other".to_owned()))?;
+        let AgentVersions { supported_version, supported_versions } = versions.results;
+        let rank = |version: &str| VERSIONS_SUPPORTED.iter().position(|known| *known == version);
+        let offered = supported_versions.iter().chain([&supported_version]);
+        let best = offered.filter_map(|version| rank(version)).max();
+        let floor = if self.session.record().attestation_count > 0 { rank(&self.api_version) } else { None };
+        match best.filter(|best| Some(*best) >= floor).and_then(|best| VERSIONS_SUPPORTED.get(best)) {
+            Some(version) => {
+                self.api_version = (*version).to_owned();
+                Ok(())
+            }
+            None => Err((Loss::Refused, "the agent offers no API version that can be used".to_owned())),
+        }
+    }
+}
+
+impl Lists {
+    /// Lists too large for a blob are left out, as are those that are not base64: nothing judges
+    /// them here, and the quote itself is recorded in any case.
+    fn of(answer: IntegrityQuote) -> Self {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let fits = |length: usize| length <= BLOB_BYTES_MAX;
+        let boot_log = answer.mb_measurement_list.filter(|text| !text.is_empty());
+        let boot_log = boot_log.and_then(|text| STANDARD.decode(text).ok()).filter(|log| fits(log.len()));
+        let ima = answer.ima_measurement_list.filter(|text| fits(text.len()));
+        Self { boot_log, ima: ima.map(|text| (answer.ima_measurement_list_entry.unwrap_or(0), text)) }
+    }
+}
+
+/// What an agent without this API version says (HTTP 400).
+fn api_version_refused(answer: &Answer) -> bool {
+    let says = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        text.contains("api version") && text.contains("not supported")
+    };
+    answer.status == StatusCode::BAD_REQUEST && std::str::from_utf8(&answer.body).is_ok_and(says)
+}
+
+pub(super) fn lost(error: ClientError) -> (Loss, String) {
+    let loss = match &error {
+        ClientError::AnswerTooLong { .. } => Loss::NoQuote,
+        ClientError::CertificateRefused { .. }
+        | ClientError::Connect { .. }
+        | ClientError::Protocol { .. }
+        | ClientError::Timeout { .. }
+        | ClientError::Tls { .. }
+        | ClientError::TlsSetup { .. }
+        | ClientError::Url { .. }
+        | ClientError::WrongCertificate { .. } => Loss::Unreachable,
+    };
+    (loss, chain(&error))
+}
+
+/// A name of an algorithm as the agent gave it, fit for a status.
+fn printable(name: &str) -> String {
+    name.chars().filter(char::is_ascii_graphic).take(ALGORITHM_CHARS_MAX).collect()
+}
+
+/// A boot log and an IMA list, each as large as a blob may be, and base64's third on top.
+const ANSWER_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 8;
+/// The longest name, `ecschnorr`, has nine.
+const ALGORITHM_CHARS_MAX: usize = 16;
