@@ -6,7 +6,7 @@ use std::{
     process,
 };
 
-/// Prints a line to standard output; see [`line`].
+/// Prints a line to standard output; see [`line()`].
 macro_rules! outln {
     ($($argument:tt)*) => { $crate::output::line(format_args!($($argument)*)) };
 }
