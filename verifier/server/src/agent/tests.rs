@@ -131,3 +131,22 @@ async fn news_that_nobody_waits_for_any_more_have_reached_every_channel() {
     let _ = crate::outbox::post(&services, &news, Some(&key)).now_or_never();
     assert_eq!(services.store.messages::<crate::outbox::Message>().unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn a_command_to_an_agent_whose_record_is_gone_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let services = services(folder.path());
+    let agent = stored(&services);
+    services.store.put_agent(&agent).await.unwrap();
+    let (handle, shutdown) = Shutdown::new();
+    let fleet = Fleet::resume(Arc::clone(&services), shutdown).unwrap();
+    let departed = crate::store::DepartedRow { next_seq: 0, enrolled: None };
+    services.store.remove_agent(&agent.id, departed).await.unwrap();
+    let _ = fleet.tell(&agent.id, |_reply| Command::Panic).await;
+    let reason = || fleet.status(&agent.id, services.clock.now()).unwrap().reason.unwrap_or_default();
+    until("the loss shows", || reason().contains("gone")).await;
+    let told = fleet.tell(&agent.id, |reply| Command::Stop { actor: "operator".into(), reply });
+    let answer = tokio::time::timeout(Duration::from_secs(5), told).await;
+    assert!(matches!(answer, Ok(Err(TellError::Restarting))), "{answer:?}");
+    handle.start();
+}
