@@ -1,5 +1,6 @@
 """A machine: a fresh software TPM with a certified EK, and an agent on it, ours or another."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,8 +24,13 @@ class Machine:
         self.ready = self.folder / "ready.json"
         self.agent = None
         self.port = free_port()
+        self.ima_list = self.folder / "ima-list"
+        self.boot_log = self.folder / "boot-log"
         self._manufacture()
         self._power_on()
+        self.ima_list.write_text("".join(ima_entry(path) for path in ["boot_aggregate", "/init", "/usr/bin/bash"]))
+        # An agent hands it on as it is.
+        self.boot_log.write_bytes(bytes(range(256)))
 
     def _manufacture(self):
         tpm = self.folder / "tpm"
@@ -69,13 +75,14 @@ class Machine:
     def forget_transient_objects(self):
         self._tpm2("flushcontext", "--transient-object")
 
-    def start_agent(self, binary, registrar_port, client_authority):
+    def start_agent(self, binary, registrar_port, client_authority, *more):
         """Starts our agent and waits until the registrar has activated it."""
         command = [binary, "--tcti", self.tcti, "--keylime-dir", self.state, "--port", self.port]
         command += ["--uuid", self.agent_id, "--registrar-ip", "127.0.0.1", "--registrar-port", registrar_port]
         command += ["--trusted-client-ca", client_authority, "--ready-file", self.ready]
-        # This machine has no logs; the host's are not its own.
-        command += ["--ima-ml-path", self.state / "no-ima-list", "--measuredboot-ml-path", self.state / "no-boot-log"]
+        # The host's lists are not this machine's.
+        command += ["--ima-ml-path", self.ima_list, "--measuredboot-ml-path", self.boot_log]
+        command += more
         if may_mount():
             self.rack.mounts.append(self.secure)
         else:
@@ -95,6 +102,14 @@ class Machine:
 
     def payload(self):
         return self.payload_file("decrypted_payload")
+
+
+def ima_entry(path):
+    """A line of the kernel's list, template ima-ng, for a file whose content is its path."""
+    digest = b"sha256:\0" + hashlib.sha256(path.encode()).digest()
+    name = path.encode() + b"\0"
+    data = b"".join(len(field).to_bytes(4, "little") + field for field in (digest, name))
+    return f"10 {hashlib.sha1(data).hexdigest()} ima-ng sha256:{hashlib.sha256(path.encode()).hexdigest()} {path}\n"
 
 
 def may_mount():

@@ -46,13 +46,15 @@ def main():
         except KeyboardInterrupt:
             print("\ninterop: interrupted", file=sys.stderr)
             return 130
-    if {"tenant", "servers"} <= answers.keys():
-        step("The same questions to the stock servers and to ours")
-        try:
-            compare(answers["servers"], answers["tenant"])
-        except Failed as failure:
-            print(f"\ninterop: {failure}", file=sys.stderr)
-            return 1
+    ours = answers.get("tenant")
+    for peer in ("servers", "agent"):
+        if ours and answers.get(peer):
+            step(f"The same questions to the stock {peer} and to ours")
+            try:
+                compare(answers[peer], ours)
+            except Failed as failure:
+                print(f"\ninterop: {failure}", file=sys.stderr)
+                return 1
     print(f"\nAll of it holds ({time.monotonic() - begun:.0f} s).")
     return 0
 

@@ -40,9 +40,8 @@ class Stock:
         self.environment[f"KEYLIME_{component.upper()}_CONFIG"] = str(path)
         return path
 
-    def trust_tpm(self, *certificates):
-        for certificate in certificates:
-            shutil.copy(certificate, self.trust)
+    def trust_tpm(self, certificate, name="vendor.pem"):
+        shutil.copy(certificate, self.trust / name)
 
     def use_servers(self, tls_dir, verifier_port, registrar_tls_port, registrar_port):
         """Where the tenant finds the servers, and whose certificates it shows and trusts."""
@@ -56,6 +55,11 @@ class Stock:
             "tpm_cert_store": self.trust,
         }
         self._configure("tenant", "tenant", options)
+
+    def accept_ecdsa(self):
+        """What the tenant's lists have to say for P-384 keys; by default they do not."""
+        self.environment["KEYLIME_TENANT_ACCEPT_TPM_ENCRYPTION_ALGS"] = "['ecc384']"
+        self.environment["KEYLIME_TENANT_ACCEPT_TPM_SIGNING_ALGS"] = "['ecdsa']"
 
     def start_servers(self):
         """A verifier, which makes its certificates, and a registrar, which uses them; gives the registrar's plain port."""

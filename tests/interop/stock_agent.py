@@ -6,6 +6,7 @@ import os
 from machine import ZEROS, Machine, may_mount
 from rack import claim, say, step, until
 from our_site import Site
+from wire import ask_agent
 
 POLICY = json.dumps({"15": [ZEROS], "23": [ZEROS]})
 ROOTKIT = "ab" * 32
@@ -17,7 +18,7 @@ def show(rack, programs, binary):
     step("C. The stock agent, our servers, our tenant")
     if not may_mount():
         say("skipped: the stock agent takes payloads in a tmpfs alone, and this user may not mount one")
-        return
+        return None
     site = Site(rack, programs)
     machine = StockMachine(rack, AGENT_ID, binary)
     site.trust(machine.root, machine.issuer)
@@ -25,6 +26,7 @@ def show(rack, programs, binary):
     until("the registration", lambda: machine.is_registered(site))
     say("✓ it registered, and activated the credential that our registrar made")
 
+    answers = ask_agent(site.wire, machine.agent_id)
     withheld(rack, site, machine)
     provisioned(rack, site, machine)
     restarted(site, machine)
@@ -35,6 +37,7 @@ def show(rack, programs, binary):
     site.tenant("delete", machine, "--registrar")
     gone = site.tenant("status", machine, may_fail=True)
     claim("delete --registrar: gone", gone.returncode == 1 and not machine.is_registered(site), gone.stderr)
+    return answers
 
 
 class StockMachine(Machine):
@@ -44,7 +47,7 @@ class StockMachine(Machine):
         super().__init__(rack, name)
         self.binary = binary
 
-    def start_stock_agent(self, site):
+    def start_stock_agent(self, site, more=None):
         self.rack.mounts.append(self.secure)
         options = {
             "UUID": self.agent_id,
@@ -56,10 +59,11 @@ class StockMachine(Machine):
             "REGISTRAR_PORT": site.port("registrar"),
             "TRUSTED_CLIENT_CA": site.tls / "cacert.crt",
             "RUN_AS": "",
-            "IMA_ML_PATH": self.state / "no-ima-list",
-            "MEASUREDBOOT_ML_PATH": self.state / "no-boot-log",
+            "IMA_ML_PATH": self.ima_list,
+            "MEASUREDBOOT_ML_PATH": self.boot_log,
+            **(more or {}),
         }
-        environment = {**os.environ, "TCTI": self.tcti, "KEYLIME_DIR": str(self.state), "RUST_LOG": "keylime=debug,keylime_agent=debug"}
+        environment = {**os.environ, "TCTI": self.tcti, "KEYLIME_DIR": str(self.state), "RUST_LOG": "info"}
         environment.update({f"KEYLIME_AGENT_{name}": str(value) for name, value in options.items()})
         environment["KEYLIME_AGENT_CONFIG"] = str(self.folder / "agent.conf")
         (self.folder / "agent.conf").write_text("[agent]\n")
@@ -70,13 +74,13 @@ class StockMachine(Machine):
         status, _ = site.wire.ask("registrar", "GET", f"/v2.6/agents/{self.agent_id}")
         return status == 200
 
-    def between_two_runs(self, site, work):
+    def between_two_runs(self, site, work, more=None):
         """Stops the agent, does something with its TPM, and starts it again."""
         self.rack.stop(self.agent)
         # Without a resource manager in between, what a stopped process loaded stays in the TPM's few slots.
         self.forget_transient_objects()
         work()
-        self.start_stock_agent(site)
+        self.start_stock_agent(site, more)
 
 
 def withheld(rack, site, machine):
@@ -104,10 +108,15 @@ def provisioned(rack, site, machine):
 
 def restarted(site, machine):
     before = site.wire.agent(machine.agent_id)["attestation_count"]
-    machine.between_two_runs(site, lambda: None)
+    tls = {
+        "REGISTRAR_TLS_ENABLED": "true",
+        "REGISTRAR_TLS_CA_CERT": site.tls / "cacert.crt",
+        "REGISTRAR_PORT": site.port("registrar_tls"),
+    }
+    machine.between_two_runs(site, lambda: None, tls)
     until("attestations after its restart", lambda: site.wire.agent(machine.agent_id)["attestation_count"] >= before + 3)
     found = site.wire.agent(machine.agent_id)
-    claim("its agent restarted, it attests again", found["attestation_status"] == "PASS", found)
+    claim("its agent restarted and registered over TLS, it attests again", found["attestation_status"] == "PASS", found)
 
 
 def tampered(site, machine):

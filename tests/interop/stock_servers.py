@@ -6,7 +6,7 @@ from machine import ZEROS, Machine
 from rack import claim, step, until, say
 from stock import Stock
 from stock_tenant import POLICY, ROOTKIT, deleted, has_passed, revocations, stands_at, status, write
-from wire import ask_all
+from wire import ask_servers
 
 
 def show(rack, programs, venv):
@@ -22,19 +22,38 @@ def show(rack, programs, venv):
     untrusted(rack, stock, machine)
     withheld(rack, stock, machine)
     provisioned(rack, stock, machine)
-    answers = ask_all(stock.wire, machine.agent_id)
+    answers = ask_servers(stock.wire, machine.agent_id)
     tampered(stock, machine)
     revoked(rack, stock, machine)
     deleted(stock, machine)
     stock.tenant("regdelete", agent=machine)
     listed = stock.tenant("reglist").json_after("Agent list from")
     claim("delete and regdelete: gone", listed["uuids"] == [], listed)
+    elliptic(rack, programs, stock, registrar_port)
     return answers
+
+
+def elliptic(rack, programs, stock, registrar_port):
+    """A second machine, whose EK and AK are P-384."""
+    machine = Machine(rack, "stock-servers-p384")
+    stock.trust_tpm(machine.issuer, name="p384.pem")
+    keys = ["--tpm-encryption-alg", "ecc384", "--tpm-signing-alg", "ecdsa"]
+    machine.start_agent(programs / "attestry-agent", registrar_port, stock.folder / "cv_ca/cacert.crt", *keys)
+    added = stock.tenant("add", "--tpm_policy", POLICY, agent=machine, may_fail=True)
+    claim("P-384 keys: refused by the tenant's default lists", added.code == 1 and "unaccepted" in added.text, added.last_line())
+    stock.accept_ecdsa()
+    secret = b"for elliptic curves\n"
+    stock.tenant("add", "--tpm_policy", POLICY, "-f", write(rack, "p384.txt", secret), agent=machine)
+    until("the payload", lambda: machine.payload() == secret)
+    until("two attestations", lambda: has_passed(stock, machine, 2))
+    found = status(stock, machine)
+    names = (found["enc_alg"], found["sign_alg"], found["attestation_status"])
+    claim("accepted by name, they attest", names == ("ecc384", "ecdsa", "PASS"), names)
 
 
 def untrusted(rack, stock, machine):
     """The tenant checks the EK certificate that our agent sent."""
-    held = stock.trust / machine.issuer.name
+    held = stock.trust / "vendor.pem"
     held.rename(stock.folder / "held.pem")
     added = stock.tenant("add", "--tpm_policy", POLICY, agent=machine, may_fail=True)
     claim("add without the TPM vendor's certificate is refused", added.code == 1 and "is invalid for nonce" in added.text, added.last_line())

@@ -7,7 +7,7 @@ from machine import ZEROS, Machine
 from rack import always, claim, say, step, until
 from our_site import Site
 from stock import Stock
-from wire import ask_all
+from wire import ask_agent, ask_servers
 
 POLICY = json.dumps({"15": ZEROS, "23": [ZEROS]})
 ROOTKIT = "ab" * 32
@@ -24,10 +24,11 @@ def show(rack, programs, venv):
     machine.start_agent(programs / "attestry-agent", site.port("registrar"), site.tls / "cacert.crt")
 
     registered(stock, machine)
+    answers = ask_agent(stock.wire, machine.agent_id)
     withheld(rack, stock, machine)
     provisioned(rack, stock, machine)
     looked_at(stock, machine)
-    answers = ask_all(stock.wire, machine.agent_id)
+    answers |= ask_servers(stock.wire, machine.agent_id)
     refused(rack, stock, machine)
     updated(rack, stock, machine)
     tampered(stock, machine)

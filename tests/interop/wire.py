@@ -16,13 +16,20 @@ class Wire:
     def __init__(self, tls_dir, verifier_port, registrar_tls_port, registrar_port):
         self.ports = {"verifier": verifier_port, "registrar": registrar_tls_port, "registration": registrar_port}
         self.tls_dir = tls_dir
+        self.authorities = dict.fromkeys(self.ports, (tls_dir / "cacert.crt").read_text())
+
+    def meet(self, agent_id):
+        """From now on the agent can be asked, under the certificate that the registrar has of it."""
+        _, body = self.ask("registrar", "GET", f"/v2.6/agents/{agent_id}")
+        self.ports["agent"] = body["results"]["port"]
+        self.authorities["agent"] = body["results"]["mtls_cert"]
 
     def ask(self, server, method, path, body=None, anonymous=False, headers=None):
-        """Gives the status and the body: JSON, or text where it is none."""
+        """Gives the status and the body: JSON, or text where it is none. Status 0 is a connection that was not accepted."""
         if server == "registration":
             connection = http.client.HTTPConnection("127.0.0.1", self.ports[server], timeout=TIMEOUT)
         else:
-            context = ssl.create_default_context(cafile=self.tls_dir / "cacert.crt")
+            context = ssl.create_default_context(cadata=self.authorities[server])
             # As Keylime's peers do: the authority counts, not the name.
             context.check_hostname = False
             if not anonymous:
@@ -32,6 +39,8 @@ class Wire:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             text = answer.read().decode()
+        except (ssl.SSLError, ConnectionResetError, http.client.RemoteDisconnected):
+            return 0, ""
         finally:
             connection.close()
         try:
@@ -47,21 +56,32 @@ class Wire:
         return body["results"]
 
 
-def ask_all(wire, agent_id):
-    """The answers to all questions, in their order."""
-    answers = {}
-    for name, (server, method, path, more) in QUESTIONS.items():
-        answers[name] = wire.ask(server, method, path.format(id=agent_id), **more)
-    return answers
+def ask_servers(wire, agent_id):
+    """What the servers answer, by the questions' names."""
+    return ask_all(SERVER_QUESTIONS, wire, agent_id)
+
+
+def ask_agent(wire, agent_id):
+    """What the agent answers before it was given a key, by the questions' names."""
+    wire.meet(agent_id)
+    return ask_all(AGENT_QUESTIONS, wire, agent_id)
+
+
+def ask_all(questions, wire, agent_id):
+    return {
+        name: wire.ask(server, method, path.format(id=agent_id), **more)
+        for name, (server, method, path, more) in questions.items()
+    }
 
 
 def compare(theirs, ours):
     """Each of our answers has the status of theirs and whatever theirs has in it; it may have more."""
-    for name in QUESTIONS:
-        (their_status, their_body), (our_status, our_body) = theirs[name], ours[name]
+    for name, (their_status, their_body) in theirs.items():
+        our_status, our_body = ours[name]
         if name in DIFFERENT:
             expected, reason = DIFFERENT[name]
-            claim(f"{name}: {our_status} where the stock server has {their_status}: {reason}", our_status == expected, our_body)
+            found = f"stock {their_status} {their_body}, ours {our_status} {our_body}"
+            claim(f"{name}: {our_status} where the stock one has {their_status}: {reason}", our_status == expected, found)
             continue
         lacking = differences(their_body, our_body, "")
         found = f"stock {their_status} {their_body}, ours {our_status} {our_body}: {'; '.join(lacking)}"
@@ -72,8 +92,10 @@ def differences(theirs, ours, where):
     """What a reader of `theirs` would miss in `ours`."""
     if where.endswith((".v", ".severity_level", ".last_event_id")) and ours is None:
         return []
+    if where.endswith(EQUAL) and theirs != ours:
+        return [f"{where} is {ours!r}, not {theirs!r}"]
     if isinstance(theirs, dict) and isinstance(ours, dict):
-        found = [f"{where}.{key} is missing" for key in theirs if key not in ours]
+        found = [f"{where}.{key} is missing" for key in theirs if key not in ours and key not in ABSENT]
         # Members of a map from agents to what is said of them are named after the agent.
         pairs = [(key, theirs[key], ours[key]) for key in theirs if key in ours]
         return found + [line for key, left, right in pairs for line in differences(left, right, f"{where}.{key}")]
@@ -95,7 +117,24 @@ EMPTY_JSON = {"body": "{}", "headers": JSON}
 NO_JSON = {"body": "no json", "headers": JSON}
 WRONG_TAG = {"body": json.dumps({"auth_tag": "00" * 48}), "headers": JSON}
 
-QUESTIONS = {
+# Members whose values are the same on two machines that have the same logs.
+EQUAL = (
+    ".current_version",
+    ".hash_alg",
+    ".enc_alg",
+    ".sign_alg",
+    ".tpm_hash_alg",
+    ".tpm_enc_alg",
+    ".tpm_sign_alg",
+    ".ima_measurement_list",
+    ".ima_measurement_list_entry",
+    ".mb_measurement_list",
+)
+
+# `ak_handle` is a number within the agent's process and means nothing to a peer.
+ABSENT = ("ak_handle",)
+
+SERVER_QUESTIONS = {
     "verifier: version": ("verifier", "GET", "/version", ANONYMOUS),
     "verifier: versions": ("verifier", "GET", "/versions", ANONYMOUS),
     "verifier: agents": ("verifier", "GET", "/v2.6/agents/", ADMIN),
@@ -137,10 +176,58 @@ QUESTIONS = {
     "registrar: agents on the plain port": ("registration", "GET", "/v2.6/agents/", ADMIN),
 }
 
+NONCE = "nonce=1234567890ABCDEFHIJK"
+INTEGRITY = f"/v2.5/quotes/integrity?{NONCE}"
+NO_SHARE = {"body": json.dumps({"encrypted_key": "AAAA"}), "headers": JSON}
+NO_NOTICE = {"body": json.dumps({"msg": "{}", "signature": "AAAA"}), "headers": JSON}
+
+AGENT_QUESTIONS = {
+    "agent: version": ("agent", "GET", "/version", ADMIN),
+    "agent: no client certificate": ("agent", "GET", "/version", ANONYMOUS),
+    "agent: info": ("agent", "GET", "/v2.5/agent/info", ADMIN),
+    "agent: info, version 2.2": ("agent", "GET", "/v2.2/agent/info", ADMIN),
+    "agent: public key": ("agent", "GET", "/v2.5/keys/pubkey", ADMIN),
+    "agent: verify before there is a key": ("agent", "GET", "/v2.5/keys/verify?challenge=abc", ADMIN),
+    "agent: verify with a bad challenge": ("agent", "GET", "/v2.5/keys/verify?challenge=a-b", ADMIN),
+    "agent: verify without challenge": ("agent", "GET", "/v2.5/keys/verify", ADMIN),
+    "agent: identity": ("agent", "GET", f"/v2.5/quotes/identity?{NONCE}", ADMIN),
+    "agent: identity, version 2.1": ("agent", "GET", f"/v2.1/quotes/identity?{NONCE}", ADMIN),
+    "agent: identity without nonce": ("agent", "GET", "/v2.5/quotes/identity", ADMIN),
+    "agent: identity with a bad nonce": ("agent", "GET", "/v2.5/quotes/identity?nonce=a-b", ADMIN),
+    "agent: identity with a long nonce": ("agent", "GET", f"/v2.5/quotes/identity?nonce={'a' * 65}", ADMIN),
+    "agent: integrity": ("agent", "GET", f"{INTEGRITY}&mask=0x8000&partial=0", ADMIN),
+    "agent: integrity, partial": ("agent", "GET", f"{INTEGRITY}&mask=0x8000&partial=1", ADMIN),
+    "agent: integrity, mask without 0x": ("agent", "GET", f"{INTEGRITY}&mask=8000&partial=1", ADMIN),
+    "agent: integrity with the boot log": ("agent", "GET", f"{INTEGRITY}&mask=0x1&partial=1", ADMIN),
+    "agent: integrity from entry 0": ("agent", "GET", f"{INTEGRITY}&mask=0x400&partial=1&ima_ml_entry=0", ADMIN),
+    "agent: integrity from entry 2": ("agent", "GET", f"{INTEGRITY}&mask=0x400&partial=1&ima_ml_entry=2", ADMIN),
+    "agent: integrity from the end": ("agent", "GET", f"{INTEGRITY}&mask=0x400&partial=1&ima_ml_entry=3", ADMIN),
+    "agent: integrity from beyond the end": ("agent", "GET", f"{INTEGRITY}&mask=0x400&partial=1&ima_ml_entry=99", ADMIN),
+    "agent: integrity from no number": ("agent", "GET", f"{INTEGRITY}&mask=0x400&partial=1&ima_ml_entry=abc", ADMIN),
+    "agent: integrity without mask": ("agent", "GET", f"{INTEGRITY}&partial=1", ADMIN),
+    "agent: integrity without partial": ("agent", "GET", f"{INTEGRITY}&mask=0x400", ADMIN),
+    "agent: integrity, partial=2": ("agent", "GET", f"{INTEGRITY}&mask=0x400&partial=2", ADMIN),
+    "agent: integrity, bad mask": ("agent", "GET", f"{INTEGRITY}&mask=0xg&partial=1", ADMIN),
+    "agent: share U with nothing in it": ("agent", "POST", "/v2.5/keys/ukey", EMPTY_JSON),
+    "agent: share V with nothing in it": ("agent", "POST", "/v2.5/keys/vkey", EMPTY_JSON),
+    "agent: share V that does not decrypt": ("agent", "POST", "/v2.5/keys/vkey", NO_SHARE),
+    "agent: revocation with nothing in it": ("agent", "POST", "/v2.5/notifications/revocation", EMPTY_JSON),
+    "agent: revocation with a bad signature": ("agent", "POST", "/v2.5/notifications/revocation", NO_NOTICE),
+    "agent: unknown route": ("agent", "GET", "/v2.5/nosuch", ADMIN),
+    "agent: unknown part of keys": ("agent", "GET", "/v2.5/keys/nosuch", ADMIN),
+    "agent: another method": ("agent", "PUT", "/v2.5/keys/pubkey", ADMIN),
+    "agent: delete": ("agent", "DELETE", "/v2.5/quotes/identity", ADMIN),
+    "agent: unknown version": ("agent", "GET", "/v9.9/keys/pubkey", ADMIN),
+    "agent: version 1.0": ("agent", "GET", "/v1.0/keys/pubkey", ADMIN),
+    "agent: version 2": ("agent", "GET", "/v2/keys/pubkey", ADMIN),
+}
+
 # Our status, and why it is not theirs.
 DIFFERENT = {
     "verifier: reactivate unknown agent": (404, "there is no such agent"),
     "verifier: stop unknown agent": (404, "there is no such agent"),
+    "agent: revocation with a bad signature": (400, "nothing that is not verified is taken"),
+    "agent: version 2": (200, "it stands for the newest 2.x, as at the servers"),
     "verifier: runtime policies": (501, "not appraised by this build"),
     "verifier: measured-boot policies": (501, "not appraised by this build"),
 }
