@@ -29,7 +29,7 @@ check: setup
 	cargo deny --locked check bans licenses sources
 
 bench: setup
-	cargo bench --workspace --benches
+	cargo bench --workspace --bench '*'
 
 interop: setup
 	cargo build --workspace --bins
