@@ -107,6 +107,7 @@ class Rack:
         return process
 
     def stop(self, process):
+        self.check_alive()
         stop(process)
         self.running.remove(process)
 
