@@ -46,9 +46,16 @@ impl LedgerClientConfig {
 /// A ledger, spoken to. Copies share the queue, the connections and the cached beacon.
 #[derive(Clone, Debug)]
 pub struct LedgerClient {
-    beacon: Arc<Mutex<Option<(Instant, Option<Beacon>)>>>,
+    beacon: Arc<Mutex<Option<Asked>>>,
     queue: mpsc::Sender<batch::Job>,
     requests: Requests,
+}
+
+/// The last request for a checkpoint: when, and what came of it; `None` for nothing.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    beacon: Option<Beacon>,
+    since: Instant,
 }
 
 impl LedgerClient {
@@ -156,16 +163,16 @@ impl LedgerClient {
         // Held while asking, so that many callers make one request.
         let mut cached = self.beacon.lock().await;
         match *cached {
-            Some((since, Some(beacon))) if since.elapsed() < BEACON_AGE_MAX => return Ok(beacon),
+            Some(Asked { beacon: Some(beacon), since }) if since.elapsed() < BEACON_AGE_MAX => return Ok(beacon),
             // Each asking in turn would let the last of many hear of a mute ledger after hours.
-            Some((since, None)) if since >= came => return Err(RequestError::Silent),
+            Some(Asked { beacon: None, since }) if since >= came => return Err(RequestError::Silent),
             Some(_) | None => {}
         }
         let asked = Instant::now();
         let fresh = self.fresh_beacon().await;
         *cached = match &fresh {
-            Ok(beacon) => Some((asked, Some(*beacon))),
-            Err(_) => Some((Instant::now(), None)),
+            Ok(beacon) => Some(Asked { beacon: Some(*beacon), since: asked }),
+            Err(_) => Some(Asked { beacon: None, since: Instant::now() }),
         };
         fresh
     }
