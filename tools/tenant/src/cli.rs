@@ -159,7 +159,7 @@ pub(crate) struct DeleteArguments {
 pub(crate) struct PolicyArguments {
     #[command(flatten)]
     pub(crate) agent: AgentArguments,
-    /// PCR policy: JSON {"<pcr>": "hex" | ["hex", …]}, or @FILE
+    /// PCR policy: JSON `{"<pcr>": "hex" | ["hex", …]}`, or @FILE
     #[arg(long, default_value = "{}", value_name = "JSON")]
     pub(crate) tpm_policy: String,
     /// Labels to record, e.g. role=hypervisor

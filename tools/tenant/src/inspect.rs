@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     cli::{InspectArguments, Inspected},
     failure::Failure,
+    output::outln,
 };
 
 /// Largest file that is inspected: an agent's answer with a firmware log in it stays below 2 MiB.
@@ -28,7 +29,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
         Inspected::Quote => quote::inspect(&bytes)?,
     };
     if arguments.json.json {
-        println!("{value}");
+        outln!("{value}");
     } else {
         print_text(&value, 0);
     }
@@ -61,22 +62,22 @@ fn print_text(value: &Value, depth: usize) {
                 print_member(&format!("{indent}-"), item, depth);
             }
         }
-        other => println!("{indent}{}", plain(other)),
+        other => outln!("{indent}{}", plain(other)),
     }
 }
 
 fn print_member(label: &str, value: &Value, depth: usize) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            println!("{label}:");
+            outln!("{label}:");
             print_text(value, depth + 1);
         }
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-            println!("{label}:");
+            outln!("{label}:");
             print_text(value, depth + 1);
         }
-        Value::Array(items) => println!("{label}: {}", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
-        other => println!("{label}: {}", plain(other)),
+        Value::Array(items) => outln!("{label}: {}", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        other => outln!("{label}: {}", plain(other)),
     }
 }
 
