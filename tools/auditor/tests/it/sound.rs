@@ -136,7 +136,8 @@ fn without_roots_the_identity_is_not_fully_checked() {
     let mut story = Story::told();
     story.export();
     let log_key = story.log.signer.verifier();
-    let report = verify(&story.path(), &Question { log_key, roots: None, agent: None, from: None, to: None });
+    let report =
+        verify(&story.path(), &Question { log_key, roots: None, agent: None, from: None, to: None, witnesses: None });
     assert_eq!(report.conclusion, Conclusion::NotFullyChecked);
     let check = report.check(CheckName::Identity).unwrap();
     assert_eq!(check.outcome, Outcome::Unchecked);
