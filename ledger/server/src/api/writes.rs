@@ -15,6 +15,9 @@ pub(super) async fn append(ledger: Arc<Ledger>, request: Request) -> Response {
     let request_id = request.request_id.clone();
     let answered = async {
         let coverage = &ledger.shared.coverage;
+        if let Some((stranger, _)) = request.query.iter().find(|(name, _)| *name != "ack") {
+            return Err(Refusal::Malformed(format!("unknown parameter {stranger:?}; expected ack")));
+        }
         let ack = Ack::parse(request.query.get("ack"), coverage);
         let ack = ack.map_err(|error| Refusal::Malformed(error.to_string()))?;
         // Decoding eight megabytes takes long enough to hold up others on this thread.

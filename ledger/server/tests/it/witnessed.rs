@@ -359,7 +359,7 @@ async fn an_acknowledgement_nobody_can_give_is_refused_before_anything_is_append
     let client = rig.http(Caller::Service);
     let before = described(&client, &served.url).await;
     assert!(before.get("witnessing").is_none());
-    for ack in ["?ack=witnessed", "?ack=certain", "?ack="] {
+    for ack in ["?ack=witnessed", "?ack=certain", "?ack=", "?wait=1"] {
         assert_eq!(append(&client, &served.url, 1, ack).await.status, StatusCode::BAD_REQUEST, "{ack}");
     }
     assert_eq!(described(&client, &served.url).await, before);
