@@ -3,7 +3,13 @@
 use http::{Method, StatusCode};
 use ledger_tlog::key::KeyName;
 use ledger_tlog::signer::NoteSigner;
-use transport::client::Outgoing;
+use ledger_witness::Witness;
+use ledger_witness::logs::Logs;
+use ledger_witness::service::{self, Config};
+use transport::ca::{Authority, KeyAlgorithm, Leaf};
+use transport::client::{Client, Outgoing};
+use transport::server::Shutdown;
+use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, ServerTls};
 
 use crate::rig::{Log, ORIGIN, Rig, client, content_type, open, text};
 
@@ -103,4 +109,38 @@ async fn other_methods_and_paths_are_not_answered() {
     assert_eq!(ask(Method::GET, "/../checkpoint").await.unwrap().status.as_u16() / 100, 4);
     assert_eq!(ask(Method::GET, "/witness.key/checkpoint").await.unwrap().status, StatusCode::NOT_FOUND);
     assert_eq!(ask(Method::GET, "/healthz").await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_the_witness_shows_its_certificate_and_asks_for_none() {
+    let (rig, log) = (Rig::new(), Log::new("a"));
+    let tls = tempfile::tempdir().unwrap();
+    let authority = Authority::open_or_create(tls.path(), "test", KeyAlgorithm::EcP256).unwrap();
+    let leaf = Leaf::server("witness", &[], &[[127, 0, 0, 1].into()]);
+    let identity = authority.open_or_issue(tls.path(), "w", &leaf, KeyAlgorithm::EcP256).unwrap();
+    let mut logs = Logs::default();
+    logs.add(&log.signer.verifier().to_string()).unwrap();
+    let witness = Witness::open(&rig.data(), ledger_witness::identity::load(&rig.data()).unwrap(), logs).unwrap();
+    let (stop, shutdown) = Shutdown::new();
+    let config = Config {
+        address: ([127, 0, 0, 1], 0).into(),
+        limits: service::limits(),
+        prefix: String::new(),
+        tls: Some(ServerTls::new(&identity, &ClientAuth::None).unwrap()),
+        witness,
+    };
+    let running = service::start(config, shutdown).await.unwrap();
+    let ask = |scheme: &str, tls: &ClientTlsConfig| {
+        let url = format!("{scheme}://{}/add-checkpoint", running.address());
+        let outgoing = Outgoing::new(Method::POST, url).with_body("text/plain", log.request(0, 3));
+        let client = Client::new(ClientTls::new(tls).unwrap());
+        async move { client.request(outgoing).await }
+    };
+    let mut tls = ClientTlsConfig { authorities: Vec::new(), host_names: HostNames::Checked, identity: None };
+    ask("https", &tls).await.unwrap_err();
+    ask("http", &tls).await.unwrap_err();
+    tls.authorities.push(authority.certificate().to_owned());
+    log.opened(3, &ask("https", &tls).await.unwrap(), &rig.vkey);
+    stop.start();
+    running.wait().await.unwrap();
 }

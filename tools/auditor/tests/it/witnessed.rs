@@ -94,3 +94,33 @@ fn a_forged_cosignature_of_a_trusted_witness_makes_the_bundle_false() {
     std::fs::write(&path, note).unwrap();
     assert_eq!(audit(&story, Some(&two_of_three())).conclusion, Conclusion::Verified);
 }
+
+/// Runs `attestry-audit verify` with a policy file of this text.
+fn verify_with_policy(story: &Story, policy: &str) -> (Option<i32>, String) {
+    let folder = story.folder.path();
+    let [file, roots] = ["policy", "root.pem"].map(|name| folder.join(name));
+    std::fs::write(&file, policy).unwrap();
+    std::fs::write(&roots, story.ca.pem()).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_attestry-audit"));
+    command.arg("verify").arg(story.path()).args(["--log-key", &story.log.vkey()]);
+    let ran = command.arg("--roots").arg(roots).arg("--witness-policy").arg(file).output().unwrap();
+    let told = [ran.stdout, ran.stderr].concat();
+    (ran.status.code(), String::from_utf8(told).unwrap())
+}
+
+#[test]
+fn the_command_takes_a_policy_file_for_this_log_and_no_other() {
+    let story = story(&[(51, 1), (52, 2), (53, 5)]);
+    let log = story.log.vkey();
+    let [one, two] = [51, 52].map(|seed| cosigner(seed).verifier().to_string());
+    let lines = format!("witness a {one}\nwitness b {two} https://b.test\ngroup g all a b\nquorum g\n");
+    let (code, told) = verify_with_policy(&story, &format!("log {log}\n{lines}"));
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("all in the log before") && told.contains("(witnesses)"), "{told}");
+    let other = story.log.vkey().replace("log.example/test+", "log.example/test2+");
+    for wrong in [format!("log {other}\n{lines}"), "witness a\n".to_owned()] {
+        let (code, told) = verify_with_policy(&story, &wrong);
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.contains("--witness-policy"), "{told}");
+    }
+}
