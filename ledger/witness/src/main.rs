@@ -66,7 +66,7 @@ struct Serve {
     #[arg(long, env = "ATTESTRY_WITNESS_LOGS", value_name = "FILE")]
     logs: Option<PathBuf>,
 
-    /// Path in front of /add-checkpoint and /<log>/checkpoint.
+    /// Path in front of `/add-checkpoint` and of each log's `/checkpoint`.
     #[arg(long, env = "ATTESTRY_WITNESS_PREFIX", value_name = "PATH", default_value = "")]
     prefix: String,
 
