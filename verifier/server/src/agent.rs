@@ -1,5 +1,6 @@
 //! One agent's task: carries out what its session decides, in order, one thing at a time.
 
+mod allowance;
 mod command;
 mod delivery;
 mod history;
@@ -54,6 +55,7 @@ pub(crate) struct Agent {
     logs_kept: round::LogsKept,
     /// What is carried from one appraisal to the next.
     judging: judging::Judging,
+    list_allowance: allowance::ListAllowance,
 }
 
 /// How a task came to its end.
@@ -94,6 +96,7 @@ impl Agent {
             verdict: Digest::ZERO,
             logs_kept: round::LogsKept::default(),
             judging: judging::Judging::restored(&row.ima),
+            list_allowance: allowance::ListAllowance::full(services.clock.now()),
             id,
             services,
             view,

@@ -10,12 +10,12 @@ use verifier_protocol::appraisal::{Evidence, Finding, Outcome, Reference, SEVERI
 
 use self::{
     course::{Courses, Unjudged},
-    policies::{Policies, Terms},
+    policies::Policies,
 };
 use super::{
     blobs::Blobs,
     identity::{Identities, Identity},
-    quotes::{Examined, Findings, values_of},
+    quotes::{Findings, values_of},
 };
 use crate::{
     cause,

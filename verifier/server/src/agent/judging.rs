@@ -154,6 +154,7 @@ impl Agent {
         self.append(head, vec![entries::policy(terms.policy_entry(binding))]).await?;
         self.terms.terms = terms;
         self.judging.forget_policies();
+        self.list_allowance = super::allowance::ListAllowance::full(self.services.clock.now());
         {
             let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             view.terms = Arc::new(self.terms.terms.clone());

@@ -12,7 +12,7 @@ use messages::{
 use openssl::sha::sha256;
 use transport::client::{Answer, ClientError, Outgoing};
 use verifier_protocol::{
-    appraisal::{Appraisal, Evidence, Lists, MeasurementText, Reference, appraise},
+    appraisal::{Appraisal, Evidence, ListPart, Lists, MeasurementText, Reference, appraise},
     session::{Input, Judged, KeyStep, Loss},
 };
 
@@ -71,6 +71,8 @@ impl Agent {
     }
 
     async fn asked(&mut self) -> Result<Judged, Input> {
+        self.head().await?;
+        self.check_enrolment()?;
         self.follow_names().await?;
         self.load_policies().await?;
         let basis = self.judging.basis();
@@ -83,6 +85,7 @@ impl Agent {
             answered = self.put_challenge(&basis, from).await?;
         }
         let Answered { challenge, evidence, head, lists, nonce } = answered;
+        let lists = self.bounded(lists);
         let earlier = basis.earlier();
         let appraisal = appraise(&self.reference(&basis, &earlier, from), nonce.as_bytes(), &evidence, &lists);
         let judged = Judged {
@@ -97,6 +100,7 @@ impl Agent {
     /// Sends a fresh challenge, asking for the list from entry `from` on.
     async fn put_challenge(&mut self, basis: &Basis, from: u64) -> Result<Answered, Input> {
         let head = self.head().await?;
+        self.check_enrolment()?;
         let beacon = self.services.ledger.beacon().await;
         let beacon = beacon.map_err(|error| Input::LedgerUnavailable(chain(&error)))?;
         let salt = entropy::random::<32>().map(|salt| Digest(*salt));
@@ -127,6 +131,21 @@ impl Agent {
     fn was_reset(&self, evidence: &Evidence) -> bool {
         let found = Attest::parse(evidence.attest()).ok().map(|attest| attest.clock_info.reset_count);
         found.is_some() && found != self.clock.map(|clock| clock.reset_count)
+    }
+
+    /// Whether the chain still enrols the TPM that the terms are about. The place is as good as the head: an
+    /// enrolment that comes later moves the chain's end, and nothing of this round is appended then.
+    fn check_enrolment(&mut self) -> Result<(), Input> {
+        let refused = match (self.enrolled, self.terms.terms.bound.binding) {
+            (Some(enrolled), Some(bound)) if enrolled == bound => return Ok(()),
+            (Some(enrolled), _) => {
+                format!("the agent is now enrolled under the binding {enrolled}; update or delete it")
+            }
+            (None, _) => "the agent is not enrolled; delete it, or let it register again".to_owned(),
+        };
+        // Read again the next time: nothing else would bring the chain's news.
+        self.head = None;
+        Err(Input::LedgerRefused(refused))
     }
 
     /// Appends quote and verdict, and the key's step, in one group; blobs first.
@@ -169,7 +188,8 @@ impl Agent {
             items.push(entries::key_step(step, self.key_id(), &event));
         }
         let receipts = self.append(round.head, items).await?;
-        self.logs_kept.ima_next = logs.ima.from + logs.ima.count;
+        // Where the list began is the agent's word.
+        self.logs_kept.ima_next = logs.ima.from.saturating_add(logs.ima.count);
         Ok(receipts.get(1).map(|verdict| verdict.leaf_hash).unwrap_or_default())
     }
 
@@ -184,23 +204,56 @@ impl Agent {
             let digest = Digest(sha256(log));
             // Resent whole each time; stored once.
             if self.logs_kept.boot_log != Some(digest) {
-                self.keep(log.clone()).await?;
+                self.keep_list(log.clone()).await?;
                 self.logs_kept.boot_log = Some(digest);
             }
             logs.boot_log = Some(digest);
         }
         if let Some(MeasurementText { first_entry, text }) = lists.ima.present() {
             let count = text.lines().count() as u64;
-            let digest = Digest(sha256(text.as_bytes()));
-            let delta = (count > 0).then_some(digest);
+            let delta = (count > 0).then(|| Digest(sha256(text.as_bytes())));
             // The same again while the machine fails on it.
             if delta.is_some() && self.logs_kept.ima != delta {
-                self.keep(text.clone().into_bytes()).await?;
+                self.keep_list(text.clone().into_bytes()).await?;
                 self.logs_kept.ima = delta;
             }
             logs.ima = ImaDelta { from: *first_entry, count, delta };
         }
         Ok(logs)
+    }
+
+    /// Takes lists that the agent may not have kept for lists that did not come: nothing is judged that
+    /// cannot be recorded.
+    fn bounded(&mut self, mut lists: Lists) -> Lists {
+        if let Some(log) = lists.boot_log.present()
+            && self.logs_kept.boot_log != Some(Digest(sha256(log)))
+            && !self.allows(log.len())
+        {
+            lists.boot_log = ListPart::Unusable(TOO_FAST.to_owned());
+        }
+        if let Some(MeasurementText { text, .. }) = lists.ima.present()
+            && self.logs_kept.ima != Some(Digest(sha256(text.as_bytes())))
+            && !self.allows(text.len())
+        {
+            lists.ima = ListPart::Unusable(TOO_FAST.to_owned());
+        }
+        lists
+    }
+
+    /// Whether the agent may have so much more kept. What is left out is named by no entry.
+    fn allows(&mut self, bytes: usize) -> bool {
+        let allowed = self.list_allowance.has(bytes, self.services.clock.now());
+        if !allowed {
+            tracing::warn!(agent = %self.id, bytes, "an agent's lists grow faster than they are kept; one is left out");
+        }
+        allowed
+    }
+
+    async fn keep_list(&mut self, list: Vec<u8>) -> Result<Digest, Input> {
+        let bytes = list.len();
+        let kept = self.keep(list).await?;
+        self.list_allowance.spend(bytes);
+        Ok(kept)
     }
 
     async fn keep(&self, bytes: Vec<u8>) -> Result<Digest, Input> {
@@ -301,6 +354,7 @@ fn printable(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(ALGORITHM_CHARS_MAX).collect()
 }
 
+const TOO_FAST: &str = "the agent's lists grow faster than they are kept; this one is neither kept nor judged";
 /// A boot log and an IMA list, each as large as a blob may be, and base64's third on top.
 const ANSWER_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 8;
 /// The longest name, `ecschnorr`, has nine.

@@ -48,6 +48,8 @@ pub(crate) enum Manner {
     /// Answers with no quote at all.
     Garbage,
     Refuse(u16),
+    /// Says that its IMA list begins with the last entry there can be.
+    LastImaEntry,
     /// Speaks version 2.1 alone.
     Old,
 }
@@ -277,6 +279,10 @@ fn make_quote(state: &mut State, manner: Manner, request: &Request) -> Response 
     let mut results =
         json!({"quote": text, "hash_alg": "sha256", "enc_alg": "ecc256", "sign_alg": "ecdsa", "pubkey": pem});
     add_lists(state, mask, request, results.as_object_mut().unwrap());
+    if manner == Manner::LastImaEntry {
+        results["ima_measurement_list"] = json!("one\ntwo\n");
+        results["ima_measurement_list_entry"] = json!(u64::MAX);
+    }
     ok(results)
 }
 
