@@ -1,6 +1,7 @@
 //! What booted and what ran, judged round by round: policies given, named, changed; lists that grow and start anew.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use fixtures_softtpm::measured::{boot, boot_policy, ima_ng, runtime_policy};
 use http::{Method, StatusCode};
 use messages::keylime::AddAgent;
 use serde_json::{Value, json};
@@ -8,29 +9,28 @@ use serde_json::{Value, json};
 use crate::{
     attester::Attester,
     chain,
-    measured::{boot_events, boot_policy, runtime_policy},
     stand::{Stand, until},
 };
 
 const KERNEL: &[u8] = b"linux 6.1";
 const COMMAND_LINE: &str = "/vmlinuz-6.1 root=/dev/vda1 ro";
 
-fn with_runtime(attester: &Attester, policy: &Value) -> AddAgent {
-    AddAgent { runtime_policy: Some(STANDARD.encode(policy.to_string())), ..attester.add() }
+fn with_runtime(attester: &Attester, policy: &str) -> AddAgent {
+    AddAgent { runtime_policy: Some(STANDARD.encode(policy)), ..attester.add() }
 }
 
-fn with_boot(add: AddAgent, policy: &Value) -> AddAgent {
+fn with_boot(add: AddAgent, policy: &str) -> AddAgent {
     AddAgent { mb_policy: Some(policy.to_string()), ..add }
 }
 
-fn good_boot_policy() -> Value {
+fn good_boot_policy() -> String {
     boot_policy(&[KERNEL], "/vmlinuz-6\\.1 root=/dev/vda1 ro")
 }
 
 /// An enrolled machine that booted right and ran one program, not added yet.
 async fn machine(stand: &Stand, id: &str) -> Attester {
     let attester = Attester::start(stand, id).await;
-    attester.boot(&boot_events(KERNEL, COMMAND_LINE));
+    attester.boot(&boot(KERNEL, COMMAND_LINE));
     attester.start_list();
     attester.run("/usr/bin/app", b"app 1");
     stand.enrol(&attester).await;
@@ -87,7 +87,7 @@ async fn each_wrong_thing_fails_with_its_own_finding() {
             "kernel",
             |a| {
                 a.reset();
-                a.boot(&boot_events(b"backdoor", COMMAND_LINE));
+                a.boot(&boot(b"backdoor", COMMAND_LINE));
                 a.start_list();
             },
             "measured_boot.policy_digest_not_accepted",
@@ -96,7 +96,7 @@ async fn each_wrong_thing_fails_with_its_own_finding() {
             "command-line",
             |a| {
                 a.reset();
-                a.boot(&boot_events(KERNEL, "/vmlinuz-6.1 init=/bin/sh"));
+                a.boot(&boot(KERNEL, "/vmlinuz-6.1 init=/bin/sh"));
                 a.start_list();
             },
             "measured_boot.policy_command_line_not_accepted",
@@ -153,7 +153,7 @@ async fn a_package_update_over_two_policy_epochs_raises_no_alarm() {
     let stand = Stand::start().await;
     let attester = machine(&stand, "node-1").await;
     let upload = |files: &[(&str, &[u8])]| {
-        let policy = STANDARD.encode(runtime_policy(files, &[]).to_string());
+        let policy = STANDARD.encode(runtime_policy(files, &[]));
         json!({"tpm_policy": "{}", "runtime_policy": policy, "runtime_policy_key": ""}).to_string()
     };
     let (old, new): ((&str, &[u8]), (&str, &[u8])) = (("/usr/bin/app", b"app 1"), ("/usr/bin/app", b"app 2"));
@@ -201,7 +201,7 @@ async fn a_reboot_starts_the_list_anew_however_long_it_is_by_then() {
     for files in [1, 4] {
         attester.set(crate::attester::Manner::Refuse(503));
         attester.reset();
-        attester.boot(&boot_events(KERNEL, COMMAND_LINE));
+        attester.boot(&boot(KERNEL, COMMAND_LINE));
         attester.start_list();
         for _ in 0..files {
             attester.run("/b", b"b");
@@ -220,8 +220,8 @@ async fn a_reboot_starts_the_list_anew_however_long_it_is_by_then() {
 async fn a_list_of_another_machine_fails_at_its_first_entry() {
     let stand = Stand::start().await;
     let attester = Attester::start(&stand, "node-1").await;
-    attester.boot(&boot_events(KERNEL, COMMAND_LINE));
-    attester.list_entry("boot_aggregate", &[7; 32]);
+    attester.boot(&boot(KERNEL, COMMAND_LINE));
+    attester.list(ima_ng("boot_aggregate", &[7; 32]));
     stand.enrol(&attester).await;
     stand.add(&attester, &with_runtime(&attester, &runtime_policy(&[("/a", b"a")], &[]))).await;
     let failed = stand.until_failed(&attester.id).await;
@@ -232,11 +232,11 @@ async fn a_list_of_another_machine_fails_at_its_first_entry() {
 async fn state_and_names_survive_a_restart_of_the_verifier() {
     let mut stand = Stand::start().await;
     let attester = machine(&stand, "node-1").await;
-    let policy = STANDARD.encode(runtime_policy(&[("/usr/bin/app", b"app 1")], &[]).to_string());
+    let policy = STANDARD.encode(runtime_policy(&[("/usr/bin/app", b"app 1")], &[]));
     let add = AddAgent {
         runtime_policy: Some(policy),
         runtime_policy_name: Some("site".into()),
-        mb_policy: Some(good_boot_policy().to_string()),
+        mb_policy: Some(good_boot_policy()),
         mb_policy_name: Some("boot".into()),
         ..attester.add()
     };
@@ -250,7 +250,7 @@ async fn state_and_names_survive_a_restart_of_the_verifier() {
     let (_, names) = stand.ask(Method::GET, "/v2.6/allowlists/", None).await;
     assert_eq!(names["results"]["runtimepolicy names"], json!(["site"]));
     let (_, shown) = stand.ask(Method::GET, "/v2.6/mbpolicies/boot", None).await;
-    assert_eq!(shown["results"]["mb_policy"], json!(good_boot_policy().to_string()));
+    assert_eq!(shown["results"]["mb_policy"], json!(good_boot_policy()));
     attester.run("/x", b"x");
     stand.until_failed(&attester.id).await;
 }
@@ -260,17 +260,17 @@ async fn policies_that_cannot_be_kept_to_are_refused_and_nothing_is_recorded() {
     let stand = Stand::start().await;
     let attester = machine(&stand, "node-1").await;
     let runtime = |policy: &str| AddAgent { runtime_policy: Some(STANDARD.encode(policy)), ..attester.add() };
-    let boot = |policy: &str| AddAgent { mb_policy: Some(policy.into()), ..attester.add() };
-    let good = runtime_policy(&[("/a", b"a")], &[]).to_string();
-    let bad_regex = runtime_policy(&[], &["("]).to_string();
+    let with_boot = |policy: &str| AddAgent { mb_policy: Some(policy.into()), ..attester.add() };
+    let good = runtime_policy(&[("/a", b"a")], &[]);
+    let bad_regex = runtime_policy(&[], &["("]);
     let key = STANDARD.encode(crate::attester::public_pem());
     for (add, expected) in [
         (runtime("{}"), StatusCode::BAD_REQUEST),
         (runtime("no json"), StatusCode::BAD_REQUEST),
         (runtime(&bad_regex), StatusCode::BAD_REQUEST),
-        (boot("{\"version\": 1}"), StatusCode::BAD_REQUEST),
-        (boot("{\"keylime-policy\": \"mine\"}"), StatusCode::BAD_REQUEST),
-        (boot("[]"), StatusCode::BAD_REQUEST),
+        (with_boot("{\"version\": 1}"), StatusCode::BAD_REQUEST),
+        (with_boot("{\"keylime-policy\": \"mine\"}"), StatusCode::BAD_REQUEST),
+        (with_boot("[]"), StatusCode::BAD_REQUEST),
         (AddAgent { runtime_policy_key: Some(key), ..runtime(&good) }, StatusCode::UNAUTHORIZED),
         (AddAgent { runtime_policy_name: Some("none".into()), ..attester.add() }, StatusCode::NOT_FOUND),
         (AddAgent { mb_policy_name: Some("none".into()), ..attester.add() }, StatusCode::NOT_FOUND),
@@ -287,7 +287,7 @@ async fn policies_that_cannot_be_kept_to_are_refused_and_nothing_is_recorded() {
         (Method::PUT, "/v2.6/allowlists/none", StatusCode::NOT_FOUND),
         (Method::PUT, "/v2.6/mbpolicies/none", StatusCode::CONFLICT),
     ] {
-        let body = json!({"runtime_policy": STANDARD.encode(&good), "mb_policy": good_boot_policy().to_string()});
+        let body = json!({"runtime_policy": STANDARD.encode(&good), "mb_policy": good_boot_policy()});
         assert_eq!(stand.ask(method, path, Some(body.to_string())).await.0, code, "{path}");
     }
 }
