@@ -26,8 +26,7 @@ fn add(site: &Site, machine: &Machine, files: &[(&str, &[u8])]) {
 
 /// Switches the machine off and boots it with this kernel and command line; an operator wants it judged afresh.
 fn reboot(site: &Site, machine: &mut Machine, kernel: &[u8], command_line: &str) {
-    machine.kill_agent();
-    machine.tpm.reboot().unwrap();
+    machine.reboot();
     machine.boot(&boot(kernel, command_line));
     site.enrol(machine);
     assert!(site.tenant(&["reactivate", &machine.id]).status.success());

@@ -68,6 +68,14 @@ impl Machine {
         self.agent = None;
     }
 
+    /// Switches the machine off in order and on again. A TPM that loses power too often without notice takes that for
+    /// guessing at its keys and locks itself.
+    pub(crate) fn reboot(&mut self) {
+        self.kill_agent();
+        succeed(Command::new("tpm2_shutdown").arg("-T").arg(self.tpm.tcti()).arg("--clear"));
+        self.tpm.reboot().unwrap();
+    }
+
     /// Extends a register behind everyone's back.
     pub(crate) fn measure(&self, pcr: u8) {
         let digest = "ab".repeat(32);
