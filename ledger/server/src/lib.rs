@@ -7,6 +7,7 @@ mod api;
 mod blobs;
 mod checkpoints;
 mod clock;
+mod disk;
 mod engine;
 mod entropy;
 mod folder;
@@ -20,7 +21,7 @@ mod service;
 mod store;
 
 pub use checkpoints::NoteFlaw;
-pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX};
+pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck};
 pub use identity::IdentityError;
 pub use maintenance::{info, reindex};
