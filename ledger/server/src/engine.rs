@@ -31,7 +31,8 @@ use std::time::Duration;
 
 use ledger_protocol::body::{Body, Genesis, ServiceStart};
 use ledger_protocol::{Kind, RequestRefused};
-use ledger_tlog::tree::TreeHead;
+use ledger_tlog::proof::{ConsistencyProof, InclusionProof};
+use ledger_tlog::tree::{TreeError, TreeHead, consistency_proof, inclusion_proof};
 use messages::Digest;
 use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, Item};
 use serde_bytes::ByteBuf;
@@ -317,6 +318,23 @@ impl Ledger {
             next_slot: shared.index.totals()?.next_slot,
             minimum_index: 0,
         })
+    }
+
+    /// Proves that the entry `index` is among the first `size`, which must be durable.
+    ///
+    /// # Errors
+    /// [`TreeError`], as when there are not so many entries or a hash cannot be read.
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<InclusionProof, TreeError<std::io::Error>> {
+        inclusion_proof(index, size, |level, start, out: &mut [_]| self.shared.levels.read(level, start, out))
+    }
+
+    /// Proves that the first `old` entries are also the beginning of the first `new`, which must
+    /// be durable.
+    ///
+    /// # Errors
+    /// As [`Ledger::inclusion_proof`].
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<ConsistencyProof, TreeError<std::io::Error>> {
+        consistency_proof(old, new, |level, start, out: &mut [_]| self.shared.levels.read(level, start, out))
     }
 
     /// Why the log accepts nothing more; `None` while all is well.
