@@ -8,10 +8,10 @@ use messages::{AgentId, Digest, UnixMillis};
 use serde_repr::{Deserialize_repr, Serialize_repr};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-use crate::body::glance::{QuoteGlance, VerdictGlance};
+use crate::body::glance::{self, QuoteGlance, VerdictGlance};
 use crate::body::{
-    Body, CheckpointBody, Enrol, Genesis, KeyRelease, Miss, OperatorAction, PolicyBody, ReleasePhase, Retire,
-    Revocation, ServiceStart, VerdictResult,
+    Body, CheckpointBody, Enrol, Genesis, KeyRelease, PolicyBody, ReleasePhase, Retire, Revocation, ServiceStart,
+    VerdictResult,
 };
 use crate::entry::EntryRef;
 use crate::{Beacon, Entry, Kind};
@@ -355,8 +355,8 @@ impl Draft {
                 chain.standing = Standing::Retired;
                 Ok(())
             }
-            Kind::Miss => decode::<Miss>(entry).map(drop),
-            Kind::OperatorAction => decode::<OperatorAction>(entry).map(drop),
+            Kind::Miss => glance::miss(entry.body).map_err(body_of(kind)),
+            Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
             Kind::Revocation => decode::<Revocation>(entry).map(drop),
             Kind::Maintenance | Kind::Unknown(_) => Ok(()),
             Kind::Genesis | Kind::Enrol | Kind::Checkpoint | Kind::Timestamp | Kind::Census | Kind::ServiceStart => {
@@ -458,7 +458,7 @@ fn apply_to_fleet(entry: &EntryRef<'_>, signed: impl Fn(u64) -> Option<Digest>) 
             let CheckpointBody { tree_size, note } = decode(entry)?;
             expect_signed(tree_size, note, signed)
         }
-        Kind::OperatorAction => decode::<OperatorAction>(entry).map(drop),
+        Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
         Kind::Policy => match decode(entry)? {
             PolicyBody::Named(_) => Ok(()),
             PolicyBody::Agent(_) => Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN }),

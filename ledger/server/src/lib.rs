@@ -22,7 +22,7 @@ mod store;
 
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
-pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck};
+pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
 pub use identity::IdentityError;
 pub use maintenance::{info, reindex};
 pub use ownership::OwnershipError;

@@ -86,6 +86,30 @@ impl VerdictGlance {
     }
 }
 
+/// Whether a body is an operator's action: the rules ask no more of one.
+pub(crate) fn operator_action(body: &[u8]) -> Result<(), CborError> {
+    let mut reader = Reader::new(body);
+    reader.array_of(4)?;
+    reader.text()?; // action
+    reader.text()?; // actor
+    reader.optional(Reader::text)?; // target
+    reader.text()?; // detail
+    reader.finish()
+}
+
+/// Whether a body tells of missing evidence: the rules ask no more of one.
+pub(crate) fn miss(body: &[u8]) -> Result<(), CborError> {
+    let mut reader = Reader::new(body);
+    reader.array_of(4)?;
+    reader.unsigned()?; // due
+    if reader.unsigned()? > 2 {
+        return Err(CborError::Form { offset: 0, found: "an unknown reason" });
+    }
+    reader.unsigned()?; // attempts
+    reader.text()?;
+    reader.finish()
+}
+
 fn digest(reader: &mut Reader<'_>) -> Result<Digest, CborError> {
     reader.bytes_of().map(Digest)
 }

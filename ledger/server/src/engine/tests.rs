@@ -27,7 +27,7 @@ fn config(path: &Path) -> LogConfig {
     let mut config = LogConfig::new(path);
     config.checkpoint_interval = Duration::from_millis(1);
     config.origin = Some("ledger.test/log".to_owned());
-    config.segment_bytes_max = 1_200;
+    config.segment_bytes_max = 700;
     config
 }
 

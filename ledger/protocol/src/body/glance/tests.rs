@@ -4,7 +4,11 @@ use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
 use super::*;
-use crate::body::{BankValues, Body, Finding, ImaDelta, ImaState, QuoteBody, Verdict};
+use messages::UnixMillis;
+
+use crate::body::{
+    BankValues, Body, Finding, ImaDelta, ImaState, Miss, MissReason, OperatorAction, QuoteBody, Verdict,
+};
 
 fn quote() -> QuoteBody {
     QuoteBody {
@@ -44,11 +48,21 @@ fn agree(bytes: &[u8]) {
         full.map(|verdict| { (verdict.quote, verdict.result, verdict.policies) }),
         "{bytes:02x?}"
     );
+    assert_eq!(operator_action(bytes).is_ok(), OperatorAction::decode(bytes).is_ok(), "{bytes:02x?}");
+    assert_eq!(miss(bytes).is_ok(), Miss::decode(bytes).is_ok(), "{bytes:02x?}");
+}
+
+fn action() -> OperatorAction {
+    OperatorAction { action: "a".into(), actor: "b".into(), target: Some("c".into()), detail: "d".into() }
+}
+
+fn missed() -> Miss {
+    Miss { due: UnixMillis(300), reason: MissReason::Refused, attempts: 2, text: "e".into() }
 }
 
 #[test]
 fn every_altered_byte_is_judged_as_by_the_full_reading() {
-    for bytes in [quote().encode(), verdict().encode()] {
+    for bytes in [quote().encode(), verdict().encode(), action().encode(), missed().encode()] {
         agree(&bytes);
         for at in 0..bytes.len() {
             for value in [0x00, 0x01, 0x18, 0x20, 0x40, 0x58, 0x60, 0x78, 0x80, 0x81, 0x82, 0xa0, 0xf4, 0xf6, 0xff] {
@@ -66,9 +80,9 @@ fn every_altered_byte_is_judged_as_by_the_full_reading() {
 proptest! {
     #[test]
     fn spliced_bytes_are_judged_as_by_the_full_reading(
-        cut in 0usize..200, insert in prop::collection::vec(any::<u8>(), 0..4), drop in 0usize..4, which: bool,
+        cut in 0usize..200, insert in prop::collection::vec(any::<u8>(), 0..4), drop in 0usize..4, which in 0usize..4,
     ) {
-        let mut bytes = if which { quote().encode() } else { verdict().encode() };
+        let mut bytes = [quote().encode(), verdict().encode(), action().encode(), missed().encode()][which].clone();
         let cut = cut.min(bytes.len());
         let end = (cut + drop).min(bytes.len());
         bytes.splice(cut..end, insert);
