@@ -49,6 +49,7 @@ use crate::levels::Levels;
 use crate::ownership::Ownership;
 use crate::segment::Segments;
 use crate::store::Index;
+use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ pub struct LogConfig {
     /// Bytes of segments up to which a start reads every entry again; of a larger log it reads
     /// those that the index does not have.
     pub whole_bytes_max: u64,
+    /// Who cosigns the log's checkpoints before they are published; nobody if `None`.
+    pub witnesses: Option<WitnessConfig>,
 }
 
 impl LogConfig {
@@ -79,6 +82,7 @@ impl LogConfig {
             path: path.into(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
             whole_bytes_max: WHOLE_BYTES_MAX,
+            witnesses: None,
         }
     }
 }
@@ -102,6 +106,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) clock: Clock,
+    pub(crate) coverage: Coverage,
     /// Entries that are durable, indexed and in the level files.
     pub(crate) durable_size: AtomicU64,
     /// Why nothing more is accepted.
@@ -178,10 +183,15 @@ impl Ledger {
 
     fn start(config: &LogConfig) -> Result<Self, OpenError> {
         let opened = opening::open(config, |_| Ok(()))?;
+        let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
+        let verifier = opened.identity.signer.verifier();
+        let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
+            .map_err(OpenError::Witnesses)?;
         let shared = Arc::new(Shared {
             blobs: opened.blobs,
             checkpoints: opened.checkpoints,
             clock: Clock::starting_at(opened.state.totals().recorded),
+            coverage,
             durable_size: AtomicU64::new(opened.state.totals().size),
             failure: OnceLock::new(),
             index: opened.index,
@@ -223,6 +233,7 @@ impl Ledger {
             shared: Arc::clone(&shared),
             signed: opened.signed.map(|signed| signed.note),
             signer: opened.identity.signer,
+            witnessing,
         };
         let threads = vec![
             spawn("ledger-sequence", move || sequencing.run(&submissions, &ready, &sealed))?,
@@ -416,6 +427,7 @@ impl Shared {
         let reason = reason.into();
         tracing::error!(reason, "the ledger stops accepting entries; restart it when the cause is mended");
         let _ = self.failure.set(reason);
+        self.coverage.end();
         self.make_progress(|_| {});
     }
 

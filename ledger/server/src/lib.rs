@@ -19,6 +19,7 @@ mod ownership;
 mod segment;
 mod service;
 mod store;
+mod witnessing;
 
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
@@ -29,3 +30,6 @@ pub use ownership::OwnershipError;
 pub use segment::BatchFlaw;
 pub use service::{Config, Running, StartError, StopError, start};
 pub use store::IndexError;
+pub use witnessing::{
+    Contradiction, WITNESS_TIMEOUT, WitnessConfig, WitnessPolicy, WitnessPolicyError, WitnessesRefuse,
+};

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ledger_server::{Config, LogConfig, Severity, fsck_showing, info, reindex};
+use ledger_server::{Config, LogConfig, Severity, WitnessConfig, WitnessPolicy, fsck_showing, info, reindex};
+use openssl::x509::X509;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use transport::secret_memory::forbid_core_dumps;
 use transport::server::{Limits, Shutdown};
-use transport::tls::{ClientAuth, Identity, ServerTls, certificates_from_pem};
+use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem};
 
 /// Keeps the log of everything that was attested, and proves that it does.
 #[derive(Debug, Parser)]
@@ -75,6 +77,22 @@ struct Serve {
     #[arg(long, env = "ATTESTRY_LEDGER_CHECKPOINT_INTERVAL_MS", value_name = "MS", default_value_t = 1_000)]
     checkpoint_interval_ms: u64,
 
+    /// The witnesses to ask for cosignatures, a C2SP tlog-policy file with their addresses.
+    #[arg(long, env = "ATTESTRY_LEDGER_WITNESS_POLICY", value_name = "FILE")]
+    witness_policy: Option<PathBuf>,
+
+    /// The authorities of the witnesses' servers, PEM; needed for addresses with https.
+    #[arg(long, env = "ATTESTRY_LEDGER_WITNESS_CA", value_name = "FILE", requires = "witness_policy")]
+    witness_ca: Option<PathBuf>,
+
+    /// Milliseconds that a checkpoint waits for cosignatures before it is published.
+    #[arg(long, env = "ATTESTRY_LEDGER_WITNESS_TIMEOUT_MS", value_name = "MS", default_value_t = 1_000)]
+    witness_timeout_ms: u64,
+
+    /// Start although no witness can be asked whether this folder is the newest state of the log.
+    #[arg(long, requires = "witness_policy")]
+    danger_start_unchecked: bool,
+
     /// Let everyone read checkpoint and tiles, without a certificate.
     #[arg(long, env = "ATTESTRY_LEDGER_PUBLIC_READ")]
     public_read: bool,
@@ -100,6 +118,7 @@ enum LogFormat {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logs(arguments.log_format);
+    forbid_core_dumps();
     let done = match arguments.command {
         Command::Serve(serve) => run(*serve),
         Command::Fsck(inspect) => run_fsck(&inspect.data, inspect.json),
@@ -134,14 +153,17 @@ fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
 
 fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     let identity = Identity::load(&serve.tls_cert, &serve.tls_key)?;
-    let pem = std::fs::read(&serve.client_ca)
-        .map_err(|error| format!("cannot read {}: {error}", serve.client_ca.display()))?;
-    let clients = certificates_from_pem(&pem)
-        .map_err(|error| format!("{} holds no PEM certificate: {error}", serve.client_ca.display()))?;
+    let clients = authorities(&serve.client_ca)?;
     let mut log = LogConfig::new(serve.data);
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
     log.instance = serve.instance;
     log.origin = serve.origin;
+    if let Some(path) = &serve.witness_policy {
+        let mut witnesses = witnesses(path, serve.witness_ca.as_deref())?;
+        witnesses.timeout = Duration::from_millis(serve.witness_timeout_ms);
+        witnesses.danger_start_unchecked = serve.danger_start_unchecked;
+        log.witnesses = Some(witnesses);
+    }
     Ok(Config {
         address: serve.listen,
         limits: Limits::default(),
@@ -149,6 +171,25 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
         public_read: serve.public_read,
         tls: ServerTls::new(&identity, &ClientAuth::Optional(clients))?,
     })
+}
+
+fn witnesses(policy: &Path, authorities_file: Option<&Path>) -> Result<WitnessConfig, Box<dyn Error>> {
+    let policy = WitnessPolicy::parse(&read(policy)?)?;
+    if policy.uses_tls() && authorities_file.is_none() {
+        return Err("the witness policy has https addresses; name their authorities with --witness-ca".into());
+    }
+    let authorities = authorities_file.map(authorities).transpose()?.unwrap_or_default();
+    let tls = ClientTlsConfig { authorities, host_names: HostNames::Checked, identity: None };
+    Ok(WitnessConfig::new(policy, ClientTls::new(&tls)?))
+}
+
+fn authorities(path: &Path) -> Result<Vec<X509>, Box<dyn Error>> {
+    let certificates = certificates_from_pem(&read(path)?);
+    Ok(certificates.map_err(|error| format!("{} holds no PEM certificate: {error}", path.display()))?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    Ok(std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
 }
 
 fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {

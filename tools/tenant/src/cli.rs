@@ -258,10 +258,14 @@ pub(crate) struct InspectArguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Inspected {
+    /// A boot event log as firmware and boot loaders write it, a confidential guest's (CCEL) among them
+    BootLog,
     /// An EK certificate: PEM, DER, or as it lies in a TPM's NV memory
     EkCert,
     /// A ledger entry's CBOR
     Entry,
+    /// An IMA measurement list, ASCII or binary
+    Ima,
     /// A Keylime quote string, an agent's JSON answer around one, or a TPMS_ATTEST
     Quote,
 }

@@ -1,7 +1,9 @@
 //! `attestry inspect …`: what a file says, in words or JSON; nothing is judged or fetched.
 
+mod boot_log;
 mod certificate;
 mod entry;
+mod ima;
 mod quote;
 
 use std::{
@@ -18,14 +20,16 @@ use crate::{
     output::outln,
 };
 
-/// Largest file that is inspected: an agent's answer with a firmware log in it stays below 2 MiB.
-const FILE_BYTES_MAX: u64 = 8 << 20;
+/// Largest file that is inspected: a measurement list of a million entries has some 150 MiB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let bytes = read(&arguments.file)?;
     let value = match arguments.what {
+        Inspected::BootLog => boot_log::inspect(&bytes)?,
         Inspected::EkCert => certificate::inspect(&bytes)?,
         Inspected::Entry => entry::inspect(&bytes)?,
+        Inspected::Ima => ima::inspect(&bytes)?,
         Inspected::Quote => quote::inspect(&bytes)?,
     };
     if arguments.json.json {

@@ -14,6 +14,7 @@ use crate::identity::{IdentityError, VKEY_FILE};
 use crate::ownership::OwnershipError;
 use crate::segment::BatchFlaw;
 use crate::store::IndexError;
+use crate::witnessing::WitnessesRefuse;
 
 /// Why a log was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -162,4 +163,7 @@ pub enum OpenError {
     /// The system gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// A witness knows of another history, or none can be asked.
+    #[error("the log does not start before its witnesses")]
+    Witnesses(#[source] WitnessesRefuse),
 }

@@ -6,3 +6,4 @@ mod damage;
 mod entries;
 mod rig;
 mod tiles;
+mod witnessed;
