@@ -23,6 +23,9 @@ use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity
 const BATCHES: [usize; 3] = [256, 1_024, 4_096];
 /// Connections that send batches.
 const SENDERS: usize = 8;
+/// Half of the 150,000 entries a second that the service must take: a load that is the same in
+/// every run.
+const HALF_LOAD_PER_S: f64 = 75_000.0;
 /// Connections that send single entries.
 const SINGLES: usize = 64;
 
@@ -75,7 +78,7 @@ async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::erro
     }
     report.add("ledger_service_entries_per_s", "1/s", rates);
     let (mut p50, mut p99, mut p999) = (Vec::new(), Vec::new(), Vec::new());
-    let pause = Duration::from_secs_f64(256.0 * SENDERS as f64 / (best / 2.0));
+    let pause = Duration::from_secs_f64(256.0 * SENDERS as f64 / HALF_LOAD_PER_S);
     for _ in 0..samples {
         let (_, mut times) = run(&senders, 256, time, Some(pause)).await?;
         times.sort_by(f64::total_cmp);

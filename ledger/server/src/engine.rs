@@ -166,7 +166,7 @@ impl Ledger {
     /// torn tail is cut, hashes and indexes are made whole, and what was signed must still be
     /// there. Older entries of a large log are taken as they are, except that their files must
     /// have their lengths and the hashes of the tree's edge the root that was signed; to read
-    /// all of them again is what [`fsck`](crate::fsck) does. Returns when a checkpoint covers
+    /// all of them again is what [`fsck`](fn@crate::fsck) does. Returns when a checkpoint covers
     /// everything.
     ///
     /// # Errors
