@@ -168,6 +168,21 @@ pub(crate) struct PolicyArguments {
     /// PCR policy: JSON `{"<pcr>": "hex" | ["hex", …]}`, or @FILE
     #[arg(long, default_value = "{}", value_name = "JSON")]
     pub(crate) tpm_policy: String,
+    /// What may run: a runtime policy in Keylime's JSON, or the DSSE envelope it is signed in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) runtime_policy: Option<PathBuf>,
+    /// Name of a runtime policy at the verifier; with --runtime-policy the name to keep it under
+    #[arg(long, value_name = "NAME")]
+    pub(crate) runtime_policy_name: Option<String>,
+    /// PEM of the key or certificate that must have signed the runtime policy
+    #[arg(long, value_name = "FILE", requires = "runtime_policy")]
+    pub(crate) runtime_policy_key: Option<PathBuf>,
+    /// What may boot: a measured-boot policy, or a reference state in Keylime's JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mb_policy: Option<PathBuf>,
+    /// Name of a measured-boot policy at the verifier; with --mb-policy the name to keep it under
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mb_policy_name: Option<String>,
     /// Labels to record, e.g. role=hypervisor
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,

@@ -4,6 +4,7 @@ mod allowance;
 mod command;
 mod delivery;
 mod history;
+mod judging;
 mod round;
 mod view;
 
@@ -52,6 +53,8 @@ pub(crate) struct Agent {
     /// Leaf hash of the last verdict recorded by this task.
     verdict: Digest,
     logs_kept: round::LogsKept,
+    /// What is carried from one appraisal to the next.
+    judging: judging::Judging,
     list_allowance: allowance::ListAllowance,
 }
 
@@ -92,6 +95,7 @@ impl Agent {
             round: None,
             verdict: Digest::ZERO,
             logs_kept: round::LogsKept::default(),
+            judging: judging::Judging::restored(&row.ima),
             list_allowance: allowance::ListAllowance::full(services.clock.now()),
             id,
             services,
@@ -236,6 +240,7 @@ impl Agent {
             enrolled: self.enrolled,
             clock: self.clock,
             algorithms: self.algorithms.clone(),
+            ima: self.judging.row(),
         }
     }
 

@@ -12,6 +12,7 @@ mod entropy;
 mod error_chain;
 mod fleet;
 mod outbox;
+mod policies;
 mod routes;
 mod services;
 mod store;
@@ -119,13 +120,16 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
     let store = store.map_err(StartError::Store)?;
     let (alive, released) = mpsc::channel(1);
     let webhook = config.notify.webhook.as_ref().map(|webhook| Client::new(webhook.tls.clone()));
+    let ledger = LedgerClient::new(config.ledger);
+    let policies = policies::PolicyBook::open(store.clone(), ledger.clone()).map_err(StartError::Store)?;
     let services = Arc::new(services::Services {
         alive,
         clock: clock::Clock::new(),
         danger_agents_without_tls: config.danger_agents_without_tls,
-        ledger: LedgerClient::new(config.ledger),
+        ledger,
         notify: config.notify,
         outbox: outbox::Outbox::new(webhook),
+        policies,
         polling: config.polling,
         store,
         to_agents: Client::new(config.agent_tls),

@@ -46,8 +46,10 @@ impl Bench {
 
     fn appraise(&self, answer: &IntegrityQuote) -> Appraisal {
         let Self { accepted, ak, policy, previous_clock, .. } = self;
-        let reference = Reference { ak, accepted, previous_clock: *previous_clock, policy };
-        appraise(&reference, NONCE, &Evidence::from_answer(answer).unwrap())
+        let reference =
+            Reference { ak, accepted, previous_clock: *previous_clock, policy, measured_boot: None, runtime: None };
+        let lists = Lists::from_answer(answer.clone());
+        appraise(&reference, NONCE, &Evidence::from_answer(answer).unwrap(), &lists)
     }
 
     fn honest(&mut self) -> IntegrityQuote {

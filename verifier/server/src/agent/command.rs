@@ -13,6 +13,7 @@ use super::{Agent, client};
 use crate::{
     entries, error_chain,
     fleet::{self, EnrolmentError},
+    policies::PolicyError,
     store::{DepartedRow, StoreError, StoredAgent, TermsRow},
     terms::{Application, TermsError},
 };
@@ -46,6 +47,8 @@ pub(crate) enum CommandError {
     LedgerRefused(String),
     #[error("the ledger cannot be reached, and nothing is done that is not recorded: {0}")]
     LedgerUnavailable(String),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error("the agent's chain keeps changing; try again")]
     Restless,
     #[error("the record was not kept")]
@@ -101,7 +104,7 @@ impl Agent {
 
     /// In place: the history and the count go on, trust does not.
     async fn update(&mut self, actor: &str, application: Application) -> Result<VecDeque<Effect>, CommandError> {
-        let Application { mut terms, share_v, revocation_key } = application;
+        let Application { mut terms, share_v, revocation_key, wishes } = application;
         let wanted = terms.bound.binding;
         let new_key = share_v.is_some();
         terms.bound.key_id = match (terms.bound.key_id, new_key) {
@@ -110,6 +113,7 @@ impl Agent {
             (None, true) => Some(fleet::new_key_id()?),
         };
         let reference = terms.reference().map_err(CommandError::Terms)?;
+        fleet::choose_policies(&self.services, &mut terms, wishes, actor).await?;
         fleet::keep_policy(&self.services, &terms).await?;
         let mut row = fleet::sealed_terms(&self.services, &self.id, terms, share_v, revocation_key)?;
         if !new_key {
@@ -170,7 +174,11 @@ impl Agent {
         if another_tpm {
             // Another TPM's clock has nothing to follow.
             self.clock = None;
+            self.judging = super::judging::Judging::default();
         }
+        self.judging.forget_policies();
+        // What was used up while the machine failed must not keep it from passing now.
+        self.list_allowance = super::allowance::ListAllowance::full(self.services.clock.now());
         let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         view.terms = std::sync::Arc::new(self.terms.terms.clone());
     }

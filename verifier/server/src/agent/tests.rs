@@ -18,6 +18,7 @@ use crate::{
     config::{Notify, Polling},
     fleet::{Fleet, TellError},
     outbox::Outbox,
+    policies::PolicyBook,
     store::Store,
     terms::Application,
     vault::Vault,
@@ -30,15 +31,18 @@ fn services(folder: &Path) -> Arc<Services> {
     let mut ledger = LedgerClientConfig::new("https://127.0.0.1:1", tls.clone());
     ledger.give_up_after = Duration::from_millis(50);
     let polling = Polling { ledger_retry: Duration::from_millis(10), ..Polling::default() };
+    let ledger = LedgerClient::new(ledger);
+    let store = Store::open(&folder.join("records")).unwrap();
     Arc::new(Services {
         alive: mpsc::channel(1).0,
         clock: Clock::new(),
         danger_agents_without_tls: true,
-        ledger: LedgerClient::new(ledger),
+        policies: PolicyBook::open(store.clone(), ledger.clone()).unwrap(),
+        ledger,
         notify: Notify::default(),
         outbox: Outbox::new(None),
         polling,
-        store: Store::open(&folder.join("records")).unwrap(),
+        store,
         to_agents: Client::new(tls),
         vault: Vault::open_or_create(folder).unwrap(),
         verifier_id: "test".into(),
