@@ -14,6 +14,7 @@ pub mod credential;
 pub mod crypto;
 pub mod der;
 pub mod ek_certificate;
+pub mod ima;
 pub mod keylime;
 pub mod measured_boot;
 pub mod name;
@@ -21,6 +22,7 @@ pub mod pcr;
 pub mod public;
 pub mod quote;
 pub mod reader;
+pub mod runtime_policy;
 pub mod signature;
 #[cfg(test)]
 mod testing;
