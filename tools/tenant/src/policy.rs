@@ -19,6 +19,8 @@ mod merge;
 mod root;
 mod rpm;
 mod signing;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 pub(crate) use arguments::PolicyToolsArguments;

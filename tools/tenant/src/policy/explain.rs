@@ -169,6 +169,12 @@ fn of_trial(bytes: &[u8], path: &Path) -> Result<Explained, Failure> {
     Ok(Explained { place, recorded: None, result, findings: findings.collect() })
 }
 
+/// Whether a finding has words of its own.
+#[cfg(test)]
+pub(super) fn is_known(component: &str, event: &str) -> bool {
+    words::of(component, event).headline != words::UNKNOWN.headline
+}
+
 /// `error` of Keylime's severity labels: what is below it does not fail a machine.
 const SEVERITY_ERROR: u8 = 3;
 /// Verdicts of a bundle that are explained: more than a person on call reads.

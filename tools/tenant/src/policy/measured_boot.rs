@@ -10,7 +10,7 @@ use std::path::Path;
 
 use evidence::{
     algorithm::HashAlgorithm,
-    boot_log::{BootLog, ExaminedEvent, LogFormat},
+    boot_log::{BootLog, EventDetails, ExaminedEvent, LogFormat},
     measured_boot::Policy,
     pcr::{PcrBank, PcrIndex, PcrValues},
 };
@@ -126,6 +126,11 @@ impl<'s, 'a> Source<'s, 'a> {
         self.events.iter().filter(is_of)
     }
 
+    /// Whether something else than separators was measured into a register.
+    fn is_used(&self, register: u8) -> bool {
+        self.measured(register).any(|event| !matches!(event.details, EventDetails::Separator(_)))
+    }
+
     /// An event's digest as policies name it.
     fn digest(&self, event: &ExaminedEvent<'_, '_>) -> Option<String> {
         event.event.digest(self.bank).map(|digest| format!("{}:{digest}", digest.algorithm()))
@@ -140,7 +145,16 @@ impl<'s, 'a> Source<'s, 'a> {
     /// The groups of requirements that this log meets.
     fn requirements(&self, notes: &mut Vec<String>) -> Result<Map<String, Value>, Failure> {
         let (mut kept, mut pinned) = (Map::new(), Map::new());
-        for group in requirements::of(self) {
+        let groups = requirements::of(self);
+        let is_covered = |register: &u8| groups.iter().any(|group| group.registers.contains(register));
+        for register in BOOT_CHAIN.iter().filter(|register| !is_covered(register) && self.is_used(**register)) {
+            if let Some(value) = self.value(*register) {
+                let path = self.path.display();
+                notes.push(format!("{path}: PCR {register} is pinned by its value, since nothing known is in it"));
+                pinned.insert(register.to_string(), json!([value]));
+            }
+        }
+        for group in groups {
             let Some(problem) = self.problem(&group.members)? else {
                 kept.extend(group.members);
                 continue;
@@ -219,3 +233,7 @@ fn bank(log: &BootLog<'_>, path: &Path, asked: Option<Algorithm>) -> Result<PcrB
 const fn is_of_boot(index: PcrIndex) -> bool {
     matches!(index.get(), 0..=9 | 11..=14)
 }
+
+/// Registers that say what was started and how: Secure Boot, images, command lines, files, sections, shim's lists. Others
+/// hold what differs between machines of one kind, such as boot options and partition tables.
+const BOOT_CHAIN: [u8; 7] = [4, 7, 8, 9, 11, 12, 14];

@@ -28,7 +28,8 @@ const fn words(headline: &'static str, meaning: &'static str, action: &'static s
     Words { headline, meaning, action }
 }
 
-const UNKNOWN: Words = words(
+/// For what has no words of its own.
+pub(super) const UNKNOWN: Words = words(
     "A check failed",
     "the check's name is not known to this version",
     "go by the text; update attestry to have it explained",

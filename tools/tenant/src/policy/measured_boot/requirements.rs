@@ -43,12 +43,13 @@ fn secure_boot(source: &Source<'_, '_>) -> Option<Value> {
                 (VariableValue::Switch(is_on), "SecureBoot") => {
                     drop(required.insert("enabled".into(), (*is_on).into()))
                 }
-                (VariableValue::SignatureDatabase(lists), name @ ("PK" | "KEK" | "db" | "dbx")) => {
-                    // A database with an entry policies cannot name is left to the register's value.
-                    let name = if name == "dbx" { "dbx_required".to_owned() } else { name.to_ascii_lowercase() };
-                    if let Some(keys) = keys(lists) {
-                        required.insert(name, keys.into());
-                    }
+                (VariableValue::SignatureDatabase(lists), "dbx") => {
+                    // What must be there at least: an entry policies have no name for cannot be asked for.
+                    let named: Vec<String> = keys(lists).into_iter().filter(|key| key.contains(':')).collect();
+                    required.insert("dbx_required".into(), named.into());
+                }
+                (VariableValue::SignatureDatabase(lists), name @ ("PK" | "KEK" | "db")) => {
+                    required.insert(name.to_ascii_lowercase(), keys(lists).into());
                 }
                 _ => (),
             },
@@ -62,22 +63,23 @@ fn secure_boot(source: &Source<'_, '_>) -> Option<Value> {
     Some(json!({"secure_boot": required}))
 }
 
-/// A database's entries as policies name them; nothing if one has no name.
-fn keys(lists: &[SignatureList<'_>]) -> Option<Vec<String>> {
+/// A database's entries as policies name them. One of another kind gets a name that no policy can have, so that the
+/// register is pinned.
+fn keys(lists: &[SignatureList<'_>]) -> Vec<String> {
     let mut keys = Vec::new();
     for list in lists {
         for signature in &list.signatures {
-            let key = match list.kind {
-                SignatureKind::ImageSha256 if signature.data.len() == 32 => {
-                    format!("sha256:{}", hex::encode(signature.data))
-                }
-                SignatureKind::X509 => format!("x509:{}", HashAlgorithm::Sha256.digest(signature.data).ok()?),
-                SignatureKind::ImageSha256 | SignatureKind::Other(_) => return None,
+            let digest = || HashAlgorithm::Sha256.digest(signature.data);
+            let key = match (list.kind, digest()) {
+                (SignatureKind::ImageSha256, _) => format!("sha256:{}", hex::encode(signature.data)),
+                (SignatureKind::X509, Ok(digest)) => format!("x509:{digest}"),
+                (SignatureKind::Other(kind), _) => format!("an entry of kind {kind}"),
+                (SignatureKind::X509, Err(error)) => error.to_string(),
             };
             push(&mut keys, key);
         }
     }
-    Some(keys)
+    keys
 }
 
 fn images(source: &Source<'_, '_>) -> Option<Value> {
