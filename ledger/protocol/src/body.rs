@@ -5,6 +5,7 @@
 
 mod chain;
 mod evidence;
+pub(crate) mod glance;
 mod service;
 
 use messages::cbor::{self, CborError};

@@ -6,6 +6,7 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::tree::TreeHead;
@@ -88,6 +89,14 @@ impl FsckReport {
 /// # Errors
 /// [`FsckError`] if there is no log or it runs. Damage is no error but in the report.
 pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
+    fsck_showing(path, |_, _| {})
+}
+
+/// As [`fsck`], telling `progress` now and then how many bytes of the segments are read, of how many.
+///
+/// # Errors
+/// As [`fsck`].
+pub fn fsck_showing(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<FsckReport, FsckError> {
     let folders = folders(path, false).map_err(FsckError::Open)?;
     let _ownership = Ownership::take(path).map_err(FsckError::Ownership)?;
     let mut report = FsckReport { blobs: 0, checkpoints: 0, entries: 0, findings: Vec::new(), signed: 0 };
@@ -105,9 +114,19 @@ pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
     let kept = check_kept(&Checkpoints::new(checkpoints), &key, &mut report);
     let signed = check_lock(&Lock::new(lock), &key, &kept, &mut report);
     check_public(&root, &key, signed.as_ref(), &kept, &mut report);
-    let mut tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
-    let named = entries::check(&segments, &key, &kept, &mut tree, &mut report);
-    tree.finish(&mut report);
+    let tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
+    // The tree is hashed beside the entries: together they keep two cores busy.
+    let (named, findings) = std::thread::scope(|scope| {
+        let (leaves, read) = sync_channel(LEAVES_WAITING_MAX);
+        let hashing = scope.spawn(move || tree.run(&read));
+        let named = entries::check(&segments, &key, &kept, &leaves, &mut report, &mut progress);
+        drop(leaves);
+        (named, hashing.join())
+    });
+    match findings {
+        Ok(findings) => report.findings.extend(findings),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
     check_index(&root.file(INDEX_FOLDER), &kept, &mut report);
     check_blobs(&Blobs::new(blobs), &named, &mut report);
     Ok(report)
@@ -293,3 +312,6 @@ fn unreadable(error: &io::Error) -> String {
 }
 
 const LOCK: &str = "lock/checkpoint";
+
+/// Batches whose leaves wait to be hashed into the tree: a few megabytes.
+const LEAVES_WAITING_MAX: usize = 8;

@@ -7,6 +7,7 @@ mod api;
 mod blobs;
 mod checkpoints;
 mod clock;
+mod disk;
 mod engine;
 mod entropy;
 mod folder;
@@ -21,8 +22,8 @@ mod store;
 mod witnessing;
 
 pub use checkpoints::NoteFlaw;
-pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX};
-pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck};
+pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
+pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
 pub use identity::IdentityError;
 pub use maintenance::{info, reindex};
 pub use ownership::OwnershipError;

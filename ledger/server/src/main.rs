@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ledger_server::{Config, LogConfig, Severity, WitnessConfig, WitnessPolicy, fsck, info, reindex};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ledger_server::{Config, LogConfig, Severity, WitnessConfig, WitnessPolicy, fsck_showing, info, reindex};
 use openssl::x509::X509;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -192,7 +193,14 @@ fn read(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let report = fsck(data)?;
+    // On a terminal only: what is piped or logged stays clean.
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")?);
+    let report = fsck_showing(data, |read, total| {
+        bar.set_length(total);
+        bar.set_position(read);
+    })?;
+    bar.finish_and_clear();
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;

@@ -5,6 +5,8 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use messages::AgentId;
 
+use crate::policy::PolicyToolsArguments;
+
 /// Remote attestation with a ledger: run the servers, enrol and provision machines, look into what was recorded.
 #[derive(Debug, Parser)]
 #[command(name = "attestry", version, arg_required_else_help = true, max_term_width = 110)]
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Checks, rebuilds or describes a ledger's directory
     Ledger(LedgerArguments),
+    /// Makes, compares, signs, checks and tries policies, without any server
+    Policy(PolicyToolsArguments),
     /// Adds machines to the verifier and asks after them
     Tenant(TenantArguments),
     /// Manages the TPM vendors' certificates the registrar trusts
@@ -86,6 +90,12 @@ pub(crate) struct UpArguments {
     /// Time between quotes where an add does not say
     #[arg(long, default_value_t = 2_000, value_name = "MS")]
     pub(crate) interval_ms: u64,
+    /// Witnesses to ask for cosignatures: a C2SP tlog-policy file with their addresses
+    #[arg(long, value_name = "FILE")]
+    pub(crate) witness_policy: Option<PathBuf>,
+    /// Authorities of the witnesses' servers, PEM; needed for https addresses
+    #[arg(long, value_name = "FILE", requires = "witness_policy")]
+    pub(crate) witness_ca: Option<PathBuf>,
     /// Serve checkpoint and tiles without a client certificate
     #[arg(long)]
     pub(crate) public_log: bool,

@@ -1,6 +1,6 @@
 //! What goes wrong, with its remedy and its exit code.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{error::Error, fmt, path::Path, process::ExitCode};
 
 /// A failed command: what was being done, why it failed, and what helps.
 #[derive(Debug)]
@@ -29,6 +29,11 @@ impl Failure {
 
     pub(crate) fn because(self, cause: impl Error + Send + Sync + 'static) -> Self {
         Self { cause: Some(Box::new(cause)), ..self }
+    }
+
+    /// The file it is about, in front.
+    pub(crate) fn at(self, path: &Path) -> Self {
+        Self { what: format!("{}: {}", path.display(), self.what), ..self }
     }
 
     /// What the reader can do about it.

@@ -53,7 +53,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// One `name: value` a line, nested things indented.
-fn print_text(value: &Value, depth: usize) {
+pub(crate) fn print_text(value: &Value, depth: usize) {
     let indent = "  ".repeat(depth);
     match value {
         Value::Object(members) => {

@@ -12,6 +12,7 @@ mod keys;
 mod ledger;
 mod node;
 mod output;
+mod policy;
 mod site;
 mod tenant;
 mod trust;
@@ -40,6 +41,7 @@ fn run(cli: cli::Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Tenant(arguments) => runtime()?.block_on(tenant::run(&arguments)),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Up(arguments) => runtime()?.block_on(up::run(arguments)),

@@ -3,7 +3,7 @@
 use serde_bytes::ByteBuf;
 
 use super::*;
-use crate::body::{AgentPolicy, ImaDelta, ImaState, NamedPolicy};
+use crate::body::{AgentPolicy, ImaDelta, ImaState, NamedPolicy, QuoteBody, Verdict};
 
 /// A log in the making: each call appends one entry where its chain ends.
 struct Log(LogState);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ledger_protocol::{EntryError, RuleBroken};
 use ledger_tlog::checkpoint::MalformedCheckpoint;
 use ledger_tlog::hash::Hash;
+use ledger_tlog::tree::TreeError;
 
 use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
@@ -18,6 +19,14 @@ use crate::witnessing::WitnessesRefuse;
 /// Why a log was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The tree's stored hashes cannot be read.
+    #[error("the hashes in {path} cannot be read", path = path.display())]
+    Levels {
+        /// Their folder.
+        path: PathBuf,
+        /// Which ones.
+        source: TreeError<io::Error>,
+    },
     /// A batch before the end of the log is not what was written.
     #[error("{path} is damaged at byte {offset}; restore the file from a copy or a mirror", path = path.display())]
     Damaged {
@@ -47,7 +56,7 @@ pub enum OpenError {
     Identity(#[source] IdentityError),
     /// The index failed, also after it was made anew.
     #[error("the log's index is not usable")]
-    Index(#[source] IndexError),
+    Index(#[from] IndexError),
     /// The index knows of entries that the segments do not have: they were durable once.
     #[error(
         "the segments end with entry {segments} but {index} were appended; restore the missing ones from a copy or a \

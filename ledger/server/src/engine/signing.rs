@@ -12,15 +12,13 @@ use messages::Digest;
 use super::{Published, Shared, chain};
 use crate::checkpoints::{Lock, PUBLIC_FILE};
 use crate::folder::Folder;
-use crate::ownership::Ownership;
 use crate::witnessing::Witnessing;
 
-/// The signing thread. It ends last and with it the ownership of the data directory.
+/// The signing thread.
 pub(super) struct Signing {
     pub(super) guard: CheckpointGuard,
     pub(super) interval: Duration,
     pub(super) lock: Lock,
-    pub(super) ownership: Ownership,
     pub(super) root: Folder,
     pub(super) shared: Arc<Shared>,
     /// The note that the lock holds.
@@ -44,11 +42,7 @@ impl Signing {
                 break;
             }
         }
-        if let Err(error) = self.shared.index.flush() {
-            tracing::warn!(error = chain(&error), "the index was not flushed; the next start catches it up");
-        }
         self.shared.coverage.end();
-        drop(self.ownership);
     }
 
     /// Waits for something to sign and for its time; `None` when nothing will come.

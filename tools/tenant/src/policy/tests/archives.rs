@@ -1,0 +1,284 @@
+//! Packages and initrds made here, whole and broken.
+
+use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::symlink, path::Path, process::Command};
+
+use evidence::algorithm::HashAlgorithm;
+
+use super::{Folder, policy, sha256};
+use crate::policy::archive::{UnreadableArchive, path_of, usr_merged};
+use crate::policy::{deb, initrd, rpm};
+
+type Files = BTreeMap<String, String>;
+type Reader = fn(&Path, HashAlgorithm, &mut crate::policy::archive::Found<'_>) -> Result<(), UnreadableArchive>;
+
+fn read(reader: Reader, path: &str) -> Result<Files, UnreadableArchive> {
+    let mut files = Files::new();
+    reader(path.as_ref(), HashAlgorithm::Sha256, &mut |path, digest| drop(files.insert(path, digest)))?;
+    Ok(files)
+}
+
+fn files(expected: &[(&str, &[u8])]) -> Files {
+    expected.iter().map(|(path, data)| ((*path).to_owned(), sha256(data))).collect()
+}
+
+/// Every way to cut a file short, and some ways to change a byte, must end in an error or a list, never in a panic.
+fn survives_damage(reader: Reader, folder: &Folder, bytes: &[u8]) {
+    let step = bytes.len().div_ceil(200);
+    for end in (0..bytes.len()).step_by(step) {
+        let _ = read(reader, &folder.put("cut", &bytes[..end]));
+        let mut changed = bytes.to_vec();
+        changed[end] ^= 0x55;
+        let _ = read(reader, &folder.put("changed", changed));
+    }
+}
+
+fn build_deb(folder: &Folder, compression: &str) -> String {
+    let long = format!("tree/usr/share/{}/{}", "a".repeat(90), "b".repeat(120));
+    folder.put(
+        "tree/DEBIAN/control",
+        "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n",
+    );
+    folder.put("tree/usr/bin/tool", b"tool");
+    folder.put("tree/bin/old", b"old");
+    folder.put(&long, b"long");
+    let link = folder.path("tree/usr/bin/link");
+    if fs::symlink_metadata(&link).is_err() {
+        symlink("/etc/passwd", &link).unwrap();
+        fs::hard_link(folder.path("tree/usr/bin/tool"), folder.path("tree/usr/bin/zz-same")).unwrap();
+    }
+    let package = folder.path(&format!("pool/{compression}.deb"));
+    fs::create_dir_all(folder.path("pool")).unwrap();
+    let output = Command::new("dpkg-deb")
+        .args(["--root-owner-group", &format!("-Z{compression}"), "--build", &folder.path("tree"), &package])
+        .output()
+        .unwrap_or_else(|error| panic!("dpkg-deb is needed ({error}); install it: apt-get install dpkg"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    package
+}
+
+#[test]
+fn debian_packages_of_every_compression_give_their_files() {
+    let folder = Folder::new();
+    let long = format!("/usr/share/{}/{}", "a".repeat(90), "b".repeat(120));
+    let expected =
+        files(&[("/usr/bin/tool", b"tool"), ("/usr/bin/zz-same", b"tool"), ("/bin/old", b"old"), (&long, b"long")]);
+    for compression in ["none", "gzip", "xz", "zstd"] {
+        let package = build_deb(&folder, compression);
+        assert_eq!(read(deb::read, &package).unwrap(), expected, "{compression}");
+    }
+}
+
+#[test]
+fn damaged_debian_packages_are_errors() {
+    let folder = Folder::new();
+    let bytes = fs::read(build_deb(&folder, "gzip")).unwrap();
+    assert!(matches!(
+        read(deb::read, &folder.put("no.deb", b"!<oops>\nxxxx")),
+        Err(UnreadableArchive::Format { what: "the package", offset: 0, .. })
+    ));
+    assert!(read(deb::read, &folder.put("short.deb", &bytes[..bytes.len() - 40])).is_err());
+    assert!(matches!(read(deb::read, &folder.put("none.deb", b"!<arch>\n")), Err(UnreadableArchive::Missing { .. })));
+    survives_damage(deb::read, &folder, &bytes);
+}
+
+/// One entry of a cpio archive: inode, links, mode, name, contents.
+fn cpio_entry(ino: u32, links: u32, mode: u32, name: &str, data: &[u8]) -> Vec<u8> {
+    let (size, name_size) = (data.len(), name.len() + 1);
+    let mut entry = format!(
+        "070701{ino:08x}{mode:08x}{:08x}{:08x}{links:08x}{:08x}{size:08x}{:08x}{:08x}{:08x}{:08x}{name_size:08x}{:08x}",
+        0, 0, 0, 3, 1, 0, 0, 0
+    )
+    .into_bytes();
+    entry.extend_from_slice(name.as_bytes());
+    entry.push(0);
+    entry.resize(entry.len().next_multiple_of(4), 0);
+    entry.extend_from_slice(data);
+    entry.resize(entry.len().next_multiple_of(4), 0);
+    entry
+}
+
+fn cpio(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut archive = entries.concat();
+    archive.extend(cpio_entry(0, 1, 0, "TRAILER!!!", b""));
+    archive.resize(archive.len().next_multiple_of(512), 0);
+    archive
+}
+
+fn main_archive() -> Vec<u8> {
+    cpio(&[
+        cpio_entry(1, 2, 0o040_755, "usr", b""),
+        cpio_entry(2, 1, 0o100_755, "init", b"init"),
+        cpio_entry(3, 1, 0o120_777, "usr/link", b"../etc/passwd"),
+        cpio_entry(4, 2, 0o100_755, "usr/one", b""),
+        cpio_entry(4, 2, 0o100_755, "./usr/two", b"shared"),
+        cpio_entry(5, 1, 0o100_644, "/usr/empty", b""),
+    ])
+}
+
+fn compress(how: &str, data: &[u8]) -> Vec<u8> {
+    match how {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(data).unwrap();
+            encoder.finish().unwrap()
+        }
+        "xz" => {
+            let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            encoder.write_all(data).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zstd" => zstd::encode_all(data, 1).unwrap(),
+        _ => data.to_vec(),
+    }
+}
+
+#[test]
+fn initrds_of_several_archives_plain_and_compressed_give_their_files() {
+    let folder = Folder::new();
+    let microcode = cpio(&[cpio_entry(9, 1, 0o100_644, "kernel/x86/microcode/AuthenticAMD.bin", b"microcode")]);
+    let expected = files(&[
+        ("/kernel/x86/microcode/AuthenticAMD.bin", b"microcode"),
+        ("/init", b"init"),
+        ("/usr/one", b"shared"),
+        ("/usr/two", b"shared"),
+        ("/usr/empty", b""),
+    ]);
+    for how in ["plain", "gzip", "xz", "zstd"] {
+        let mut image = [microcode.clone(), compress(how, &main_archive())].concat();
+        image.extend([0; 1024]);
+        assert_eq!(read(initrd::read, &folder.put("initrd", image)).unwrap(), expected, "{how}");
+    }
+}
+
+#[test]
+fn initrds_that_are_not_read_are_named() {
+    let folder = Folder::new();
+    let error = |bytes: &[u8]| read(initrd::read, &folder.put("initrd", bytes)).unwrap_err();
+    assert!(matches!(error(&[2, 0x21, 0x4c, 0x18, 0]), UnreadableArchive::Compression { found, .. } if found == "lz4"));
+    assert!(matches!(error(b"what is this"), UnreadableArchive::Format { offset: 0, .. }));
+    assert!(matches!(error(&[0; 64]), UnreadableArchive::Missing { .. }));
+    let escape = cpio(&[cpio_entry(1, 1, 0o100_644, "usr/../../etc/shadow", b"x")]);
+    assert!(matches!(error(&escape), UnreadableArchive::Path { .. }));
+    // Compressed twice: nobody makes these, and each level multiplies.
+    let twice = compress("gzip", &compress("gzip", &main_archive()));
+    assert!(matches!(error(&twice), UnreadableArchive::Format { .. }));
+    let long = cpio(&[cpio_entry(1, 1, 0o100_644, &"a/".repeat(3000), b"x")]);
+    assert!(matches!(error(&long), UnreadableArchive::Limit { .. }));
+    survives_damage(initrd::read, &folder, &compress("zstd", &main_archive()));
+    survives_damage(initrd::read, &folder, &main_archive());
+}
+
+/// A header of tags: tag, type, count, data.
+fn rpm_header(tags: &[(u32, u32, u32, Vec<u8>)]) -> Vec<u8> {
+    let (mut index, mut store) = (Vec::new(), Vec::new());
+    for (tag, kind, count, data) in tags {
+        while *kind == 4 && store.len() % 4 != 0 || *kind == 3 && store.len() % 2 != 0 {
+            store.push(0);
+        }
+        for number in [*tag, *kind, u32::try_from(store.len()).unwrap(), *count] {
+            index.extend(number.to_be_bytes());
+        }
+        store.extend(data);
+    }
+    let sizes = [u32::try_from(tags.len()).unwrap(), u32::try_from(store.len()).unwrap()];
+    let mut header = vec![0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
+    header.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+    [header, index, store].concat()
+}
+
+fn strings(tag: u32, texts: &[&str]) -> (u32, u32, u32, Vec<u8>) {
+    let data = texts.iter().flat_map(|text| [text.as_bytes(), b"\0"].concat()).collect();
+    (tag, 8, u32::try_from(texts.len()).unwrap(), data)
+}
+
+fn numbers(tag: u32, numbers: &[u32]) -> (u32, u32, u32, Vec<u8>) {
+    let data = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+    (tag, 4, u32::try_from(numbers.len()).unwrap(), data)
+}
+
+fn rpm_package(algorithm: u32) -> Vec<u8> {
+    let modes = [0o100_755_u16, 0o120_777, 0o100_644, 0o040_755];
+    let modes = (1030, 3, 4, modes.iter().flat_map(|mode| mode.to_be_bytes()).collect());
+    let header = rpm_header(&[
+        modes,
+        strings(1035, &[&sha256(b"tool"), "", &sha256(b"ghost"), ""]),
+        numbers(1037, &[0, 0, 1 << 6, 0]),
+        numbers(1116, &[0, 0, 1, 1]),
+        strings(1117, &["tool", "link", "cache", "folder"]),
+        strings(1118, &["/bin/", "/var/lib/x/"]),
+        numbers(5011, &[algorithm]),
+    ]);
+    let digest = hex::encode(openssl::sha::sha256(&header));
+    let mut signature = rpm_header(&[(273, 6, 1, [digest.as_bytes(), b"\0"].concat())]);
+    signature.resize(signature.len().next_multiple_of(8), 0);
+    let mut lead = vec![0xed, 0xab, 0xee, 0xdb];
+    lead.resize(96, 0);
+    [lead, signature, header, b"payload".to_vec()].concat()
+}
+
+#[test]
+fn rpm_headers_give_the_files_they_bring() {
+    let folder = Folder::new();
+    let path = folder.put("x.rpm", rpm_package(8));
+    assert_eq!(read(rpm::read, &path).unwrap(), files(&[("/bin/tool", b"tool")]));
+}
+
+#[test]
+fn rpm_packages_of_other_digests_and_changed_ones_are_refused() {
+    let folder = Folder::new();
+    let read = |bytes: &[u8]| read(rpm::read, &folder.put("x.rpm", bytes));
+    assert!(matches!(read(&rpm_package(1)), Err(UnreadableArchive::Algorithm { found: "md5", .. })));
+    assert!(matches!(read(&rpm_package(10)), Err(UnreadableArchive::Algorithm { found: "sha512", .. })));
+    let mut changed = rpm_package(8);
+    let at = changed.windows(4).position(|bytes| bytes == b"tool").unwrap();
+    changed[at] = b'f';
+    assert!(matches!(read(&changed), Err(UnreadableArchive::HeaderDigest { .. })));
+    let mut greedy = rpm_package(8);
+    greedy[96 + 12..96 + 16].fill(0xff);
+    assert!(matches!(read(&greedy), Err(UnreadableArchive::Limit { .. })));
+    survives_damage(rpm::read, &folder, &rpm_package(8));
+}
+
+#[test]
+fn repositories_are_read_whole_and_listed_below_usr() {
+    let folder = Folder::new();
+    build_deb(&folder, "zstd");
+    folder.put("repo/a/x.rpm", rpm_package(8));
+    folder.put("repo/a/x.src.rpm", b"not looked at");
+    folder.put("initrd", main_archive());
+    let (pool, repo, initrd, output) =
+        (folder.path("pool"), folder.path("repo"), folder.path("initrd"), folder.path("policy.json"));
+    let sources = ["create", "runtime", "--deb", &pool, "--rpm", &repo, "--initrd", &initrd, "-o", &output];
+    policy(&sources).unwrap();
+    let digests = folder.json("policy.json")["digests"].clone();
+    assert_eq!(digests["/usr/bin/tool"], serde_json::json!([sha256(b"tool")]));
+    assert_eq!(digests["/usr/bin/old"], serde_json::json!([sha256(b"old")]));
+    assert_eq!(digests["/init"], serde_json::json!([sha256(b"init")]));
+    assert!(digests.get("/bin/old").is_none());
+    policy(&[&sources[..], &["--no-usr-merge"]].concat()).unwrap();
+    let digests = folder.json("policy.json")["digests"].clone();
+    assert_eq!(digests["/bin/old"], serde_json::json!([sha256(b"old")]));
+    assert_eq!(digests["/bin/tool"], serde_json::json!([sha256(b"tool")]));
+}
+
+#[test]
+fn a_broken_package_among_many_files_fails_and_writes_nothing() {
+    let folder = Folder::new();
+    for number in 0..600 {
+        folder.put(&format!("root/usr/bin/{number}"), b"x");
+    }
+    let (root, broken, output) = (folder.path("root"), folder.put("x.deb", b"?"), folder.path("policy.json"));
+    let failure = policy(&["create", "runtime", "--root", &root, "--deb", &broken, "-o", &output]).unwrap_err();
+    assert!(failure.to_string().contains("x.deb as a Debian package"), "{failure}");
+    assert!(!Path::new(&output).exists());
+}
+
+#[test]
+fn paths_of_archives_are_absolute_and_stay_below_the_root() {
+    for name in ["./usr/bin/x", "usr/bin/x", "/usr//bin/./x"] {
+        assert_eq!(path_of(name).unwrap(), "/usr/bin/x");
+    }
+    assert!(path_of("usr/../x").is_err());
+    assert_eq!(usr_merged("/lib64/ld.so".to_owned()), "/usr/lib64/ld.so");
+    assert_eq!(usr_merged("/library/x".to_owned()), "/library/x");
+}
