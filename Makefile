@@ -2,7 +2,7 @@
 # test   every test                          check  format, lints, docs, layers, licences
 # bench  target/bench/*.json                 clean  what the above left
 
-PURE := -p evidence -p ledger-tlog -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol
+PURE := -p evidence -p ledger-tlog -p ledger-timestamp -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol
 
 .PHONY: setup demo test check bench clean
 
