@@ -49,7 +49,7 @@ fn roots(file: &Value, name: &str) -> Authorities {
     let pem = text(&file["chains"][name]);
     let last = pem.rfind("-----BEGIN").unwrap();
     let mut authorities = Authorities::new();
-    authorities.trust_pem(pem[last..].as_bytes()).unwrap();
+    authorities.trust_pem(&pem.as_bytes()[last..]).unwrap();
     authorities
 }
 
