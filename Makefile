@@ -28,7 +28,7 @@ check: setup
 	cargo deny --locked check bans licenses sources
 
 bench: setup
-	cargo bench --workspace --benches
+	cargo bench --workspace --bench '*'
 
 clean:
 	rm -rf target/demo target/bench

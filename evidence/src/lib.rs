@@ -9,11 +9,13 @@
 
 pub mod algorithm;
 pub mod attest;
+pub mod boot_log;
 pub mod credential;
 pub mod crypto;
 pub mod der;
 pub mod ek_certificate;
 pub mod keylime;
+pub mod measured_boot;
 pub mod name;
 pub mod pcr;
 pub mod public;

@@ -1,6 +1,6 @@
 //! `attestry-agent`: the attester as a process of its own.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use transport::server::Shutdown;
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {
-    /// TOML file with a section [agent]; its members have the flags' names, with underscores
+    /// TOML file whose table "agent" has the settings; its members have the flags' names, with underscores
     #[arg(long, env = "KEYLIME_AGENT_CONFIG")]
     config: Option<PathBuf>,
     /// How to write the log to stderr: text or json
@@ -75,8 +75,10 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
 
 fn start_log(format: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     if format == "json" { log.json().init() } else { log.init() }
 }
 

@@ -51,7 +51,8 @@ impl MeasuredLists {
         Self { boot, ima, index: ListIndex::default() }
     }
 
-    /// IMA's list from entry `wanted` on, or from the start if it has fewer; `None` if the machine keeps none.
+    /// IMA's list from entry `wanted` on, or from the start if it has fewer; `None` if there is none that this agent may
+    /// read.
     pub(crate) fn ima(&mut self, wanted: u64) -> Result<Option<ImaText>, ListError> {
         let mut wanted = wanted;
         loop {
@@ -69,7 +70,8 @@ impl MeasuredLists {
         }
     }
 
-    /// The firmware's event log, whole; `None` if the machine keeps none.
+    /// The firmware's event log, whole; `None` if there is none that this agent may
+    /// read.
     pub(crate) fn boot(&self) -> Result<Option<Vec<u8>>, ListError> {
         read(&self.boot, 0)
     }
@@ -81,6 +83,11 @@ fn read(path: &Path, offset: u64) -> Result<Option<Vec<u8>>, ListError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Whoever requires the list sees that it is missing; the others need no rights to it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!(path = %path.display(), "no right to read a log, so it is left out");
+            return Ok(None);
+        }
         Err(error) => return Err(failed(error)),
     };
     file.seek(SeekFrom::Start(offset)).map_err(failed)?;

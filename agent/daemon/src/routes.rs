@@ -32,14 +32,16 @@ pub(crate) fn router(node: Node) -> Result<(Router, Arc<Node>), RouterError> {
                 let node = Arc::clone(&node);
                 async move {
                     match ApiVersion::parse(request.param("version")) {
-                        Some(version) => answer(node, request, version).await.unwrap_or_else(|refusal| refusal),
-                        None => failure(StatusCode::BAD_REQUEST, "API version not supported"),
+                        Some(version) => answer(node, request, version).await.unwrap_or_else(Refusal::answer),
+                        None => failure(StatusCode::BAD_REQUEST, "API version not supported").answer(),
                     }
                 }
             })
         };
     let unknown = |method| {
-        Route::new(method, "/*path", CALLERS, 0, |_| async { failure(StatusCode::BAD_REQUEST, "Not Implemented") })
+        Route::new(method, "/*path", CALLERS, NOTICE_BYTES_MAX, |_| async {
+            failure(StatusCode::BAD_REQUEST, "Not Implemented").answer()
+        })
     };
     let version = |_| async { success(versions()) };
     let router = Router::new(vec![
@@ -60,8 +62,20 @@ pub(crate) fn router(node: Node) -> Result<(Router, Arc<Node>), RouterError> {
     Ok((router, node))
 }
 
-/// An answer in the making; a refusal is an answer too.
-type Pending = futures_util::future::BoxFuture<'static, Result<Response, Response>>;
+/// Why a request is not answered with what it asks for; the text is fit for the peer.
+struct Refusal {
+    status: StatusCode,
+    text: String,
+}
+
+impl Refusal {
+    fn answer(self) -> Response {
+        json(self.status, &Envelope::failure(self.status.as_u16(), self.text))
+    }
+}
+
+/// An answer in the making.
+type Pending = futures_util::future::BoxFuture<'static, Result<Response, Refusal>>;
 
 /// The minor version of a 2.x path.
 #[derive(Clone, Copy)]
@@ -89,7 +103,7 @@ fn versions() -> AgentVersions {
     AgentVersions { supported_version: VERSION_CURRENT.to_owned(), supported_versions: announced }
 }
 
-async fn info(node: Arc<Node>, version: ApiVersion) -> Result<Response, Response> {
+async fn info(node: Arc<Node>, version: ApiVersion) -> Result<Response, Refusal> {
     Ok(success(AgentInfo {
         agent_uuid: node.id.to_string(),
         tpm_hash_alg: node.attester.hash().name().to_owned(),
@@ -99,11 +113,11 @@ async fn info(node: Arc<Node>, version: ApiVersion) -> Result<Response, Response
     }))
 }
 
-async fn public_key(node: Arc<Node>) -> Result<Response, Response> {
+async fn public_key(node: Arc<Node>) -> Result<Response, Refusal> {
     Ok(success(PayloadPublicKey { pubkey: node.payload_key.public_pem().to_owned() }))
 }
 
-async fn verify_key(node: Arc<Node>, request: Request) -> Result<Response, Response> {
+async fn verify_key(node: Arc<Node>, request: Request) -> Result<Response, Refusal> {
     let challenge = KeyChallenge::parse(request.query.get("challenge")).map_err(|error| refuse_parameter(&error))?;
     match node.provisioner.prove(&challenge) {
         Ok(Some(tag)) => Ok(success(KeyVerification { hmac: tag.to_hex() })),
@@ -112,12 +126,12 @@ async fn verify_key(node: Arc<Node>, request: Request) -> Result<Response, Respo
     }
 }
 
-async fn take_u(node: Arc<Node>, request: Request) -> Result<Response, Response> {
+async fn take_u(node: Arc<Node>, request: Request) -> Result<Response, Refusal> {
     let sent: UKey = body(&request)?;
     take(node, move |node| node.provisioner.offer_u(&sent)).await
 }
 
-async fn take_v(node: Arc<Node>, request: Request) -> Result<Response, Response> {
+async fn take_v(node: Arc<Node>, request: Request) -> Result<Response, Refusal> {
     let sent: VKey = body(&request)?;
     take(node, move |node| node.provisioner.offer_v(&sent)).await
 }
@@ -125,7 +139,7 @@ async fn take_v(node: Arc<Node>, request: Request) -> Result<Response, Response>
 async fn take(
     node: Arc<Node>,
     offer: impl FnOnce(&Node) -> Result<Option<crate::secure_folder::SecureFolder>, ProvisionError> + Send + 'static,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let worker = Arc::clone(&node);
     let taken = tokio::task::spawn_blocking(move || offer(&worker)).await;
     match taken.map_err(|error| internal("take a key share", &error))? {
@@ -146,7 +160,7 @@ async fn take(
     Ok(json(StatusCode::OK, &Envelope::success(None::<Empty>)))
 }
 
-async fn identity(node: Arc<Node>, request: Request, version: ApiVersion) -> Result<Response, Response> {
+async fn identity(node: Arc<Node>, request: Request, version: ApiVersion) -> Result<Response, Refusal> {
     let nonce = QuoteNonce::parse(request.query.get("nonce")).map_err(|error| refuse_parameter(&error))?;
     let quote = node.quote(nonce.as_bytes(), 0).await.map_err(|error| internal("quote", &error))?;
     Ok(success(IdentityQuote {
@@ -159,7 +173,7 @@ async fn identity(node: Arc<Node>, request: Request, version: ApiVersion) -> Res
 }
 
 /// The logs are read after the quote, so that they are never behind the registers.
-async fn integrity(node: Arc<Node>, request: Request, version: ApiVersion) -> Result<Response, Response> {
+async fn integrity(node: Arc<Node>, request: Request, version: ApiVersion) -> Result<Response, Refusal> {
     let asked = IntegrityRequest::parse(|name| request.query.get(name)).map_err(|error| refuse_parameter(&error))?;
     let quote = node.quote(asked.nonce.as_bytes(), asked.mask).await.map_err(|error| internal("quote", &error))?;
     let (lists, wanted, with_boot_log) = (Arc::clone(&node.lists), asked.ima_entry, asked.mask & 1 == 1);
@@ -185,7 +199,7 @@ async fn integrity(node: Arc<Node>, request: Request, version: ApiVersion) -> Re
     }))
 }
 
-async fn revocation(node: Arc<Node>, request: Request) -> Result<Response, Response> {
+async fn revocation(node: Arc<Node>, request: Request) -> Result<Response, Refusal> {
     let notice: RevocationNotice = body(&request)?;
     let accepted = tokio::task::spawn_blocking(move || {
         let certificate = match &node.revocation_certificate {
@@ -212,17 +226,17 @@ async fn revocation(node: Arc<Node>, request: Request) -> Result<Response, Respo
 }
 
 /// Reads a JSON body. What is wrong with it is not repeated: it may hold half a secret.
-fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Response> {
+fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
     serde_json::from_slice(&request.body)
         .map_err(|_| failure(StatusCode::BAD_REQUEST, "the body is not the JSON this call takes"))
 }
 
-fn refuse_parameter(error: &ParameterError) -> Response {
+fn refuse_parameter(error: &ParameterError) -> Refusal {
     failure(StatusCode::BAD_REQUEST, error.to_string())
 }
 
 /// The peer learns what failed, the log learns why.
-fn internal(operation: &'static str, error: &(dyn std::error::Error + 'static)) -> Response {
+fn internal(operation: &'static str, error: &(dyn std::error::Error + 'static)) -> Refusal {
     tracing::error!(operation, error = with_causes(error), "a request failed");
     failure(StatusCode::INTERNAL_SERVER_ERROR, format!("this agent cannot {operation}; its log says why"))
 }
@@ -231,8 +245,8 @@ fn success(results: impl Serialize) -> Response {
     json(StatusCode::OK, &Envelope::success(results))
 }
 
-fn failure(status: StatusCode, text: impl Into<String>) -> Response {
-    json(status, &Envelope::failure(status.as_u16(), text))
+fn failure(status: StatusCode, text: impl Into<String>) -> Refusal {
+    Refusal { status, text: text.into() }
 }
 
 fn json(status: StatusCode, envelope: &impl Serialize) -> Response {

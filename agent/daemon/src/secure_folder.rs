@@ -11,6 +11,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::mount::MountFlags;
 use zeroize::Zeroizing;
 
+#[cfg(test)]
+mod tests;
+
 /// A folder that is reached through one descriptor, opened and checked once: what its path means later is of no
 /// matter. Symbolic links are followed nowhere below it.
 #[derive(Debug)]
@@ -22,12 +25,6 @@ pub(crate) struct SecureFolder {
 /// Why payloads cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecureFolderError {
-    /// Others may enter it, or it belongs to somebody else.
-    #[error("{path} must belong to the agent's user and be closed to others (mode 0700)", path = path.display())]
-    Exposed {
-        /// The folder.
-        path: PathBuf,
-    },
     /// The system refuses.
     #[error("cannot {operation} {path}", path = path.display())]
     Io {
@@ -37,6 +34,12 @@ pub(crate) enum SecureFolderError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// It belongs to somebody else, who could look into it.
+    #[error("{path} must belong to the user the agent runs as", path = path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
     },
     /// It is on a disk.
     #[error(
@@ -50,15 +53,13 @@ pub(crate) enum SecureFolderError {
 
 impl SecureFolder {
     /// Opens the folder, makes it if it is not there, and mounts a tmpfs of `bytes` on it if it is on a disk and
-    /// the process may. `danger_on_disk` accepts a disk.
+    /// the process may. `danger_on_disk` accepts a disk. The folder is closed to others (mode 0700).
     pub(crate) fn open(path: &Path, bytes: u64, danger_on_disk: bool) -> Result<Self, SecureFolderError> {
         let failed = |operation| move |source| SecureFolderError::Io { operation, path: path.to_owned(), source };
         // What the agent makes itself is closed from the start; what is there already must be.
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make"))?;
         let mut folder = Self::open_as_is(path)?;
-        if danger_on_disk {
-            rustix::fs::fchmod(&folder.descriptor, Mode::RWXU).map_err(|e| failed("close")(e.into()))?;
-        } else if !folder.is_in_memory()? {
+        if !danger_on_disk && !folder.is_in_memory()? {
             let mounted = mount(path, bytes);
             if let Err(error) = &mounted {
                 tracing::debug!(%error, path = %path.display(), "no tmpfs could be mounted");
@@ -69,7 +70,7 @@ impl SecureFolder {
                 return Err(SecureFolderError::OnDisk { path: path.to_owned() });
             }
         }
-        folder.check_owner()?;
+        folder.close_to_others()?;
         Ok(folder)
     }
 
@@ -145,13 +146,12 @@ impl SecureFolder {
         Ok(magic == TMPFS_MAGIC || magic == RAMFS_MAGIC)
     }
 
-    fn check_owner(&self) -> Result<(), SecureFolderError> {
+    fn close_to_others(&self) -> Result<(), SecureFolderError> {
         let about = rustix::fs::fstat(&self.descriptor).map_err(|error| self.io("examine", "", error.into()))?;
-        let ours = about.st_uid == rustix::process::geteuid().as_raw();
-        if ours && about.st_mode & 0o077 == 0 {
-            return Ok(());
+        if about.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(SecureFolderError::NotOurs { path: self.path.clone() });
         }
-        Err(SecureFolderError::Exposed { path: self.path.clone() })
+        rustix::fs::fchmod(&self.descriptor, Mode::RWXU).map_err(|error| self.io("close", "", error.into()))
     }
 
     fn io(&self, operation: &'static str, relative: &str, source: io::Error) -> SecureFolderError {

@@ -165,3 +165,6 @@ fn numbers<const N: usize>(request: &Request, names: [(&str, Option<u64>); N]) -
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,10 @@
 //! Four threads, so that while one batch is being synced the next is being sequenced and the one
 //! before is being indexed. An answer leaves only at the end of the line.
 
+mod open_error;
 mod opening;
 mod publishing;
+mod replay;
 mod sequencing;
 mod signing;
 mod writing;
@@ -30,7 +32,7 @@ use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, It
 use serde_bytes::ByteBuf;
 use tokio::sync::oneshot;
 
-pub use self::opening::OpenError;
+pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
 use self::sequencing::{Reply, Submission};
 use crate::blobs::Blobs;

@@ -159,7 +159,7 @@ pub(crate) struct DeleteArguments {
 pub(crate) struct PolicyArguments {
     #[command(flatten)]
     pub(crate) agent: AgentArguments,
-    /// PCR policy: JSON {"<pcr>": "hex" | ["hex", …]}, or @FILE
+    /// PCR policy: JSON `{"<pcr>": "hex" | ["hex", …]}`, or @FILE
     #[arg(long, default_value = "{}", value_name = "JSON")]
     pub(crate) tpm_policy: String,
     /// Labels to record, e.g. role=hypervisor
@@ -258,6 +258,8 @@ pub(crate) struct InspectArguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Inspected {
+    /// A boot event log as firmware and boot loaders write it, a confidential guest's (CCEL) among them
+    BootLog,
     /// An EK certificate: PEM, DER, or as it lies in a TPM's NV memory
     EkCert,
     /// A ledger entry's CBOR

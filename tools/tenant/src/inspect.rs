@@ -1,5 +1,6 @@
 //! `attestry inspect …`: what a file says, in words or JSON; nothing is judged or fetched.
 
+mod boot_log;
 mod certificate;
 mod entry;
 mod quote;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::{
     cli::{InspectArguments, Inspected},
     failure::Failure,
+    output::outln,
 };
 
 /// Largest file that is inspected: an agent's answer with a firmware log in it stays below 2 MiB.
@@ -23,12 +25,13 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let bytes = read(&arguments.file)?;
     let value = match arguments.what {
+        Inspected::BootLog => boot_log::inspect(&bytes)?,
         Inspected::EkCert => certificate::inspect(&bytes)?,
         Inspected::Entry => entry::inspect(&bytes)?,
         Inspected::Quote => quote::inspect(&bytes)?,
     };
     if arguments.json.json {
-        println!("{value}");
+        outln!("{value}");
     } else {
         print_text(&value, 0);
     }
@@ -61,22 +64,22 @@ fn print_text(value: &Value, depth: usize) {
                 print_member(&format!("{indent}-"), item, depth);
             }
         }
-        other => println!("{indent}{}", plain(other)),
+        other => outln!("{indent}{}", plain(other)),
     }
 }
 
 fn print_member(label: &str, value: &Value, depth: usize) {
     match value {
         Value::Object(members) if !members.is_empty() => {
-            println!("{label}:");
+            outln!("{label}:");
             print_text(value, depth + 1);
         }
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-            println!("{label}:");
+            outln!("{label}:");
             print_text(value, depth + 1);
         }
-        Value::Array(items) => println!("{label}: {}", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
-        other => println!("{label}: {}", plain(other)),
+        Value::Array(items) => outln!("{label}: {}", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        other => outln!("{label}: {}", plain(other)),
     }
 }
 

@@ -5,6 +5,7 @@ use ledger_server::{FsckReport, Severity};
 use crate::{
     cli::{LedgerArguments, LedgerCommand},
     failure::Failure,
+    output::outln,
     site::Site,
 };
 
@@ -29,15 +30,15 @@ pub(crate) fn run(arguments: &LedgerArguments) -> Result<(), Failure> {
                 if let Some(object) = value.as_object_mut() {
                     object.insert("index_digest".to_owned(), index.to_string().into());
                 }
-                println!("{value}");
+                outln!("{value}");
                 return Ok(());
             }
-            println!("origin      {}", info.origin);
-            println!("log key     {}", info.vkey);
-            println!("entries     {}", info.durable_size);
-            println!("signed      {}", info.checkpoint_size);
-            println!("agents      {}", info.next_slot);
-            println!("index       {index}");
+            outln!("origin      {}", info.origin);
+            outln!("log key     {}", info.vkey);
+            outln!("entries     {}", info.durable_size);
+            outln!("signed      {}", info.checkpoint_size);
+            outln!("agents      {}", info.next_slot);
+            outln!("index       {index}");
             Ok(())
         }
         LedgerCommand::Reindex => {
@@ -45,9 +46,9 @@ pub(crate) fn run(arguments: &LedgerArguments) -> Result<(), Failure> {
                 Failure::system(format_args!("rebuild the indexes of {}", folder.display()), error).remedy(STOP_FIRST)
             })?;
             if json {
-                println!("{}", serde_json::json!({"index_digest": index.to_string()}));
+                outln!("{}", serde_json::json!({"index_digest": index.to_string()}));
             } else {
-                println!("indexes rebuilt from the entries: {index}");
+                outln!("indexes rebuilt from the entries: {index}");
             }
             Ok(())
         }
@@ -57,16 +58,16 @@ pub(crate) fn run(arguments: &LedgerArguments) -> Result<(), Failure> {
 fn show(report: &FsckReport, json: bool) -> Result<(), Failure> {
     if json {
         let text = serde_json::to_string(report).map_err(|error| Failure::system("write JSON", error))?;
-        println!("{text}");
+        outln!("{text}");
     } else {
         for finding in &report.findings {
             let word = match finding.severity {
                 Severity::Damage => "DAMAGE",
                 Severity::Notice => "notice",
             };
-            println!("{word}  {}: {}", finding.file, finding.text);
+            outln!("{word}  {}: {}", finding.file, finding.text);
         }
-        println!(
+        outln!(
             "{} entries, {} checkpoints, {} blobs read; signed up to {}: {}",
             report.entries,
             report.checkpoints,

@@ -11,6 +11,7 @@ mod inspect;
 mod keys;
 mod ledger;
 mod node;
+mod output;
 mod site;
 mod tenant;
 mod trust;

@@ -10,6 +10,7 @@ use evidence::ek_certificate::{Certificate, TrustStore};
 use crate::{
     cli::{TrustArguments, TrustCommand},
     failure::Failure,
+    output::outln,
     site::Site,
 };
 
@@ -42,7 +43,7 @@ fn add(folder: &Path, files: &[PathBuf]) -> Result<(), Failure> {
         let write = |error| Failure::system(format_args!("write {}", target.display()), error);
         fs::write(&temporary, bytes).map_err(write)?;
         fs::rename(&temporary, &target).map_err(write)?;
-        println!("added {} ({certificates} certificates)", target.display());
+        outln!("added {} ({certificates} certificates)", target.display());
     }
     Ok(())
 }
@@ -65,12 +66,12 @@ fn list(folder: &Path, json: bool) -> Result<(), Failure> {
         };
         let roots = store.roots().iter().map(|certificate| describe("root", certificate));
         let intermediates = store.intermediates().iter().map(|certificate| describe("intermediate", certificate));
-        println!("{}", serde_json::Value::from_iter(roots.chain(intermediates)));
+        outln!("{}", serde_json::Value::from_iter(roots.chain(intermediates)));
         return Ok(());
     }
     for (kind, certificates) in [("root", store.roots()), ("intermediate", store.intermediates())] {
         for certificate in certificates {
-            println!("{kind:<12}  {}  (serial {})", certificate.subject(), certificate.serial());
+            outln!("{kind:<12}  {}  (serial {})", certificate.subject(), certificate.serial());
         }
     }
     if store.roots().is_empty() {

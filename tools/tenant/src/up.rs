@@ -16,15 +16,13 @@ use registrar_protocol::EkCertificatePolicy;
 use registrar_server::{PendingLimits, RateLimits};
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
-use transport::{
-    client::Client,
-    server::{Limits, Shutdown, ShutdownHandle},
-};
+use transport::server::{Limits, Shutdown, ShutdownHandle};
 use verifier_server::{Notify, Polling, Webhook};
 
 use crate::{
     cli::{LogFormat, UpArguments},
     failure::Failure,
+    output::outln,
     site::{Endpoints, Site},
     up::material::Material,
 };
@@ -39,15 +37,15 @@ pub(crate) async fn run(arguments: Box<UpArguments>) -> Result<(), Failure> {
     let ledger = start_ledger(&arguments, &site, &material, ledger_shutdown).await?;
     write(&site.log_vkey(), format!("{}\n", ledger.vkey()).as_bytes())?;
     let (stop, shutdown) = Shutdown::new();
-    let ledger_client = LedgerClientConfig::new(url("https", &arguments, ledger.address()), material.service.clone());
-    let registrar = start_registrar(&arguments, &site, &material, &ledger_client, shutdown.clone()).await?;
-    let verifier = start_verifier(&arguments, &site, &material, &ledger_client, shutdown).await?;
+    let ledger_url = url("https", &arguments, ledger.address());
+    let registrar = start_registrar(&arguments, &site, &material, &ledger_url, shutdown.clone()).await?;
+    let verifier = start_verifier(&arguments, &site, &material, &ledger_url, shutdown).await?;
     let plain = registrar.plain_address().unwrap_or_else(|| registrar.tls_address());
     let endpoints = Endpoints {
         registrar: url("http", &arguments, plain),
         registrar_tls: url("https", &arguments, registrar.tls_address()),
         verifier: url("https", &arguments, verifier.address()),
-        ledger: url("https", &arguments, ledger.address()),
+        ledger: ledger_url,
     };
     publish(&site, &endpoints)?;
     announce(&site, &endpoints, ledger.vkey());
@@ -75,7 +73,7 @@ async fn start_registrar(
     arguments: &UpArguments,
     site: &Site,
     material: &Material,
-    ledger: &LedgerClientConfig,
+    ledger_url: &str,
     shutdown: Shutdown,
 ) -> Result<registrar_server::Running, Failure> {
     let ek_certificate = if arguments.danger_no_ek_certificate {
@@ -87,7 +85,7 @@ async fn start_registrar(
         data: site.registrar(),
         ek_certificate,
         instance: "up".to_owned(),
-        ledger: LedgerClient::new(ledger.clone()),
+        ledger: LedgerClient::new(LedgerClientConfig::new(ledger_url, material.registrar.clone())),
         limits: Limits::default(),
         pending: PendingLimits::default(),
         plain_address: Some(SocketAddr::new(arguments.listen, arguments.registrar_port)),
@@ -103,15 +101,15 @@ async fn start_verifier(
     arguments: &UpArguments,
     site: &Site,
     material: &Material,
-    ledger: &LedgerClientConfig,
+    ledger_url: &str,
     shutdown: Shutdown,
 ) -> Result<verifier_server::Running, Failure> {
-    let webhook = arguments.webhook.clone().map(|url| Webhook { tls: material.service.clone(), url });
+    let webhook = arguments.webhook.clone().map(|url| Webhook { tls: material.verifier.clone(), url });
     let config = verifier_server::Config {
-        agent_tls: material.service.clone(),
+        agent_tls: material.verifier.clone(),
         danger_agents_without_tls: false,
         data_dir: site.verifier(),
-        ledger: ledger.clone(),
+        ledger: LedgerClientConfig::new(ledger_url, material.verifier.clone()),
         listen: SocketAddr::new(arguments.listen, arguments.verifier_port),
         notify: Notify { webhook, ..Notify::default() },
         polling: Polling {
@@ -204,9 +202,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn announce(site: &Site, endpoints: &Endpoints, vkey: &str) {
-    println!("registrar  {} (registration), {}", endpoints.registrar, endpoints.registrar_tls);
-    println!("verifier   {}", endpoints.verifier);
-    println!("ledger     {}", endpoints.ledger);
-    println!("log key    {vkey}");
-    println!("           also in {}; give it to your auditors", site.log_vkey().display());
+    outln!("registrar  {} (registration), {}", endpoints.registrar, endpoints.registrar_tls);
+    outln!("verifier   {}", endpoints.verifier);
+    outln!("ledger     {}", endpoints.ledger);
+    outln!("log key    {vkey}");
+    outln!("           also in {}; give it to your auditors", site.log_vkey().display());
 }

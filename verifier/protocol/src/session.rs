@@ -224,13 +224,16 @@ impl Session {
     /// A session over what is known of the agent, new or kept from before.
     ///
     /// A pass from before does not count: [`Trust::Unproven`] until a fresh one. A failure and a
-    /// stop do. Returns the first effects.
+    /// stop do. Returns the first effects: a new agent is asked at once; one from before when it is
+    /// due, and not within the first `stagger_ms`, which the caller chooses differently for each so
+    /// that a whole fleet is not asked in one moment.
     #[must_use]
-    pub fn resume(mut record: Record, settings: Settings, now: UnixMillis) -> (Self, Vec<Effect>) {
+    pub fn resume(mut record: Record, settings: Settings, stagger_ms: u64, now: UnixMillis) -> (Self, Vec<Effect>) {
         if let Trust::Passed { at } = record.trust {
             record.trust = Trust::Unproven { since: at };
         }
-        let due = record.last_challenge.map_or(now, |asked| asked.plus_ms(settings.interval_ms).max(now));
+        let from_before = |asked: UnixMillis| asked.plus_ms(settings.interval_ms).max(now.plus_ms(stagger_ms));
+        let due = record.last_challenge.map_or(now, from_before);
         let stopped = record.trust == Trust::Stopped;
         let state = if stopped { State::Stopped } else { State::Waiting { attempt: 0, due } };
         let effects = if stopped { vec![] } else { vec![Effect::WakeAt(due)] };

@@ -16,7 +16,7 @@ use std::{
 use messages::{AgentId, Digest, ledger::Head};
 use tokio::sync::mpsc;
 use transport::{client::Client, server::Shutdown};
-use verifier_protocol::session::{Effect, Input, Session};
+use verifier_protocol::session::{Effect, Input, Session, Settings};
 
 pub(crate) use self::command::{Command, CommandError, Reply};
 pub(crate) use self::view::View;
@@ -77,7 +77,8 @@ impl Agent {
         let StoredAgent { id, terms, record: row } = stored;
         let reference = terms.terms.reference()?;
         let settings = terms.terms.settings(&services.polling);
-        let (session, effects) = Session::resume(row.record, settings, services.clock.now());
+        let (session, effects) =
+            Session::resume(row.record, settings, stagger_ms(&id, &settings), services.clock.now());
         let agent = Self {
             client: client(&services, &reference),
             api_version: terms.terms.api_version.clone(),
@@ -240,6 +241,16 @@ impl Agent {
         view.update(&self.session, &self.algorithms, in_flight);
     }
 }
+
+/// Spreads a fleet that is taken up at once over an interval, each agent always at the same place.
+fn stagger_ms(id: &AgentId, settings: &Settings) -> u64 {
+    let digest = openssl::sha::sha256(id.as_str().as_bytes());
+    let number = digest.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)).unwrap_or_default();
+    number % settings.interval_ms.clamp(1, STAGGER_MS_MAX)
+}
+
+/// Ten thousand handshakes take two cores about ten seconds; nobody waits longer than that.
+const STAGGER_MS_MAX: u64 = 10_000;
 
 fn client(services: &Services, reference: &Reference) -> Client {
     match reference.pin {

@@ -151,6 +151,14 @@ impl Fleet {
         Ok(answer.await.map_err(|_| TellError::Restarting)??)
     }
 
+    /// Deletes an agent: when this returns, its id is free.
+    pub(crate) async fn delete(&self, id: &AgentId, actor: String) -> Result<(), TellError> {
+        let handle = self.handle(id).ok_or(TellError::Unknown)?;
+        self.tell(id, |reply| Command::Delete { actor, reply }).await?;
+        self.dismiss(id, &handle.view);
+        Ok(())
+    }
+
     /// Appends an entry that no round depends on to an agent's chain, or to the fleet's if the
     /// agent is no longer here.
     pub(crate) async fn note(&self, id: &AgentId, item: Item) -> Result<(), TellError> {
@@ -220,8 +228,12 @@ impl Fleet {
         self.agents.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    fn dismiss(&self, id: &AgentId) {
-        self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// Forgets this very task; one that was begun for the same id since stays.
+    fn dismiss(&self, id: &AgentId, view: &Arc<RwLock<View>>) {
+        let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
+        if agents.get(id).is_some_and(|handle| Arc::ptr_eq(&handle.view, view)) {
+            agents.remove(id);
+        }
     }
 
     fn reserve(&self, id: &AgentId) -> Option<Reservation<'_>> {
@@ -253,7 +265,7 @@ async fn supervise(fleet: Arc<Fleet>, stored: StoredAgent, view: Arc<RwLock<View
                     let (commands, shutdown) = (Arc::clone(&commands), shutdown.clone());
                     let life = async move { agent.run(effects, &mut *commands.lock().await, shutdown).await };
                     match tokio::spawn(life).await {
-                        Ok(Ended::Deleted) => return fleet.dismiss(&id),
+                        Ok(Ended::Deleted) => return fleet.dismiss(&id, &view),
                         Ok(Ended::Shutdown) => return,
                         Err(failure) => format!("internal error, being restarted: {failure}"),
                     }

@@ -18,11 +18,14 @@ mod store;
 mod terms;
 mod vault;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ledger_client::{AppendError, LedgerClient};
 use messages::ledger::Group;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
+};
 use transport::{
     client::Client,
     router::RouterError,
@@ -37,6 +40,8 @@ pub use vault::VaultError;
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    /// Ends when the last task of this verifier has let go of its records.
+    released: mpsc::Receiver<Infallible>,
     server: JoinHandle<Drained>,
 }
 
@@ -60,6 +65,9 @@ pub enum StartError {
     /// The records cannot be used.
     #[error("the verifier's records cannot be used")]
     Store(#[source] StoreError),
+    /// The thread that opens the records did not finish.
+    #[error("opening the verifier's records did not finish")]
+    Task(#[source] JoinError),
     /// The secret key cannot be used.
     #[error("the verifier's secret key cannot be used")]
     Vault(#[source] VaultError),
@@ -79,9 +87,15 @@ impl Running {
     }
 
     /// Waits until the verifier has stopped after its shutdown began.
-    pub async fn wait(self) -> Drained {
+    ///
+    /// Its records can be opened again then, unless the answer is [`Drained::Cut`].
+    pub async fn wait(mut self) -> Drained {
         // A panic in the accept loop ends the server as a cut does.
-        self.server.await.unwrap_or(Drained::Cut)
+        let drained = self.server.await.unwrap_or(Drained::Cut);
+        match tokio::time::timeout(RELEASE_TIMEOUT, self.released.recv()).await {
+            Ok(_) => drained,
+            Err(_) => Drained::Cut,
+        }
     }
 }
 
@@ -97,9 +111,13 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
     let folder = |source| StartError::Folder { path: config.data_dir.clone(), source };
     std::fs::create_dir_all(&config.data_dir).map_err(folder)?;
     let vault = vault::Vault::open_or_create(&config.data_dir).map_err(StartError::Vault)?;
-    let store = store::Store::open(&config.data_dir.join("records")).map_err(StartError::Store)?;
+    let records = config.data_dir.join("records");
+    let store = tokio::task::spawn_blocking(move || store::Store::open(&records)).await.map_err(StartError::Task)?;
+    let store = store.map_err(StartError::Store)?;
+    let (alive, released) = mpsc::channel(1);
     let webhook = config.notify.webhook.as_ref().map(|webhook| Client::new(webhook.tls.clone()));
     let services = Arc::new(services::Services {
+        alive,
         clock: clock::Clock::new(),
         danger_agents_without_tls: config.danger_agents_without_tls,
         ledger: LedgerClient::new(config.ledger),
@@ -127,7 +145,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
         }
         drained
     });
-    Ok(Running { address, server })
+    Ok(Running { address, released, server })
 }
 
 /// Records that this verifier started, however long the ledger takes to be there.
@@ -167,3 +185,7 @@ fn check_webhook(webhook: Option<&Webhook>) -> Result<(), StartError> {
         Some(_) | None => Err(refused()),
     }
 }
+
+/// How long tasks may take to end once the server has: a request to an agent is cut at once, an append is answered
+/// or given up within the ledger client's 15 s.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -140,8 +140,7 @@ async fn delete(fleet: Arc<Fleet>, request: Request) -> Response {
     };
     // Keylime's two answers: 202 tells the tenant to look until the agent is gone.
     let code = if fleet.view(&id).is_some_and(|view| view.in_flight) { 202 } else { 200 };
-    let actor = actor(&request);
-    answered(fleet.tell(&id, |reply| Command::Delete { actor, reply }).await, code)
+    answered(fleet.delete(&id, actor(&request)).await, code)
 }
 
 async fn act(fleet: Arc<Fleet>, request: Request, command: fn(String, Reply) -> Command) -> Response {
@@ -181,7 +180,7 @@ fn refused(error: &CommandError) -> Response {
             EnrolmentError::Random(_) | EnrolmentError::Seal(_) => 500,
         },
         CommandError::LedgerRefused(_) => 409,
-        CommandError::LedgerUnavailable(_) => 503,
+        CommandError::LedgerUnavailable(_) | CommandError::Restless => 503,
         CommandError::Store(_) => 500,
         CommandError::Terms(_) => 400,
     };

@@ -1,6 +1,9 @@
 //! What all parts of one verifier share.
 
+use std::convert::Infallible;
+
 use ledger_client::LedgerClient;
+use tokio::sync::mpsc;
 use transport::client::Client;
 
 use crate::{
@@ -13,6 +16,9 @@ use crate::{
 
 /// One verifier's means.
 pub(crate) struct Services {
+    /// Dropped with the last task that could write a record.
+    #[expect(dead_code, reason = "only its end is watched")]
+    pub(crate) alive: mpsc::Sender<Infallible>,
     pub(crate) clock: Clock,
     pub(crate) danger_agents_without_tls: bool,
     pub(crate) ledger: LedgerClient,

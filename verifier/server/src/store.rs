@@ -1,6 +1,9 @@
 //! The verifier's records: one sled tree per noun. The only user of sled.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use messages::{AgentId, Digest, UnixMillis, ledger::Head};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -106,9 +109,10 @@ pub enum StoreError {
 }
 
 impl Store {
+    /// Blocks, and waits a moment for a verifier of before to let go.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        let db = sled::open(path).map_err(failed)?;
+        let db = open_when_free(path).map_err(failed)?;
         let tree = |name: &str| db.open_tree(name).map_err(failed);
         let meta = tree("meta")?;
         match meta.get("schema").map_err(failed)? {
@@ -299,6 +303,22 @@ fn aborted(error: sled::transaction::TransactionError<()>) -> StoreError {
     StoreError::Sled { operation: "written", source }
 }
 
+/// sled's threads keep the lock for a moment after the last handle is gone; another process keeps it.
+fn open_when_free(path: &Path) -> Result<sled::Db, sled::Error> {
+    let begun = Instant::now();
+    loop {
+        match sled::open(path) {
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") && begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// sled's flusher looks up twice a second.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Written into every database; another value is another layout.
 const SCHEMA: &str = "attestry-verifier-1";
 

@@ -172,11 +172,7 @@ impl Options {
         let folder = given_path(self.keylime_dir).unwrap_or_else(|| "/var/lib/keylime".into());
         let tcti = given(self.tcti).or(environment_tcti).unwrap_or_else(|| "device:/dev/tpmrm0".to_owned());
         let mut config = Config::new(folder, tcti);
-        let listen = |ip: Option<IpAddr>, port: Option<u16>| {
-            let (ip, port) = (ip.unwrap_or(config.listen.ip()), port.unwrap_or(config.listen.port()));
-            (ip, port).into()
-        };
-        config.listen = listen(self.ip, self.port);
+        config.listen = (self.ip.unwrap_or(config.listen.ip()), self.port.unwrap_or(config.listen.port())).into();
         config.contact_host = given(self.contact_ip).unwrap_or_else(|| match config.listen.ip() {
             ip if ip.is_unspecified() => config.contact_host.clone(),
             ip => ip.to_string(),

@@ -7,26 +7,23 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ledger_protocol::{Answers, CheckpointGuard, Entry, EntryError, LogState, RuleBroken};
-use ledger_tlog::checkpoint::MalformedCheckpoint;
-use ledger_tlog::hash::{Hash, leaf_hash};
+use ledger_protocol::{Answers, CheckpointGuard, LogState};
 use ledger_tlog::tree::TreeHead;
+use messages::Digest;
 use messages::ledger::Info;
-use messages::{AgentId, Digest};
 
-use super::{AppendFailed, LogConfig};
+use super::replay::Replay;
+use super::{LogConfig, OpenError};
 use crate::blobs::Blobs;
-use crate::checkpoints::{Checkpoints, Lock, NoteFlaw, PUBLIC_FILE, open_note};
-use crate::engine::publishing::begins_run;
+use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
 use crate::folder::Folder;
-use crate::identity::{Identity, IdentityError, KEY_FILE, VKEY_FILE};
+use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
 use crate::levels::{LevelWriter, Levels};
-use crate::ownership::{Ownership, OwnershipError};
+use crate::ownership::Ownership;
 use crate::segment::{
-    BatchFlaw, BatchReader, Location, Mark, ScannedBatch, SegmentFile, Segments, Writer, header,
-    is_complete_batch_after, name,
+    BatchFlaw, BatchReader, Mark, SegmentFile, Segments, Writer, header, is_complete_batch_after, name,
 };
-use crate::store::{Index, IndexError, Run, Update};
+use crate::store::{Index, IndexError};
 
 /// Everything a log runs on.
 pub(super) struct Opened {
@@ -52,147 +49,6 @@ pub(super) struct Opened {
 pub(super) struct Signed {
     pub(super) head: TreeHead,
     pub(super) note: Vec<u8>,
-}
-
-/// Why a log was not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A batch before the end of the log is not what was written.
-    #[error("{path} is damaged at byte {offset}; restore the file from a copy or a mirror", path = path.display())]
-    Damaged {
-        /// The segment.
-        path: PathBuf,
-        /// Where the batch begins.
-        offset: u64,
-        /// What is wrong with it.
-        source: BatchFlaw,
-    },
-    /// Bytes in a segment are no entry.
-    #[error("entry {index} is malformed")]
-    Entry {
-        /// Its index.
-        index: u64,
-        /// What is wrong.
-        source: EntryError,
-    },
-    /// A kept checkpoint is gone.
-    #[error("{path} is missing; restore it from a copy or a mirror", path = path.display())]
-    CheckpointMissing {
-        /// Its file.
-        path: PathBuf,
-    },
-    /// A signing key or name is not usable.
-    #[error("the log's identity is not usable")]
-    Identity(#[source] IdentityError),
-    /// The index failed, also after it was made anew.
-    #[error("the log's index is not usable")]
-    Index(#[source] IndexError),
-    /// The index knows of entries that the segments do not have: they were durable once.
-    #[error(
-        "the segments end with entry {segments} but {index} were appended; restore the missing ones from a copy or a \
-         mirror, or accept their loss with: attestry-ledger reindex"
-    )]
-    IndexAhead {
-        /// Entries by the index.
-        index: u64,
-        /// Entries in the segments.
-        segments: u64,
-    },
-    /// The system refused something.
-    #[error("cannot {operation} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The lock is gone.
-    #[error("{path} is missing although checkpoints were signed; restore it from a copy", path = path.display())]
-    LockMissing {
-        /// Its file.
-        path: PathBuf,
-    },
-    /// A note is not one of this log's checkpoints.
-    #[error("{path} is no checkpoint of this log; restore it from a copy", path = path.display())]
-    Note {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: NoteFlaw,
-    },
-    /// There is no log in the folder, and none is to be made.
-    #[error("{path} holds no log: {VKEY_FILE} is missing", path = path.display())]
-    NoLog {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// No checkpoint can carry the log's name.
-    #[error("the log's origin cannot stand in a checkpoint")]
-    Origin(#[source] MalformedCheckpoint),
-    /// Another process has it, or the lock file cannot be used.
-    #[error("the log is not available")]
-    Ownership(#[source] OwnershipError),
-    /// The public checkpoint is newer than the last one signed.
-    #[error(
-        "{path} has {public} entries, the last checkpoint signed has {signed}: the lock is an old copy; restore the \
-         newer one", path = path.display()
-    )]
-    PublicNewer {
-        /// The public checkpoint's file.
-        path: PathBuf,
-        /// Its size.
-        public: u64,
-        /// The lock's size.
-        signed: u64,
-    },
-    /// An entry does not obey the rules of the log.
-    #[error("entry {index} breaks a rule of the log")]
-    Rule {
-        /// Its index.
-        index: u64,
-        /// Which.
-        source: RuleBroken,
-    },
-    /// A segment file is missing.
-    #[error("no segment begins with entry {expected}: the next file is {found}; restore the missing file")]
-    SegmentMissing {
-        /// The index it should begin with.
-        expected: u64,
-        /// The file that is there instead.
-        found: String,
-    },
-    /// Entries that were signed are gone.
-    #[error(
-        "the segments hold {found} entries, but {signed} were signed; restore the missing segments from a copy or a \
-         mirror: a log that goes on without them would have two histories"
-    )]
-    SignedLost {
-        /// Entries under the last checkpoint.
-        signed: u64,
-        /// Entries found.
-        found: u64,
-    },
-    /// The entries are not those that were signed.
-    #[error(
-        "the first {size} entries have the root {found}, but {signed} was signed; restore the segments from a copy or \
-         a mirror"
-    )]
-    SignedOther {
-        /// Entries under the last checkpoint.
-        size: u64,
-        /// The root signed.
-        signed: Hash,
-        /// The root of the entries.
-        found: Hash,
-    },
-    /// The start itself could not be recorded.
-    #[error("the ledger's start was not recorded")]
-    Start(#[source] AppendFailed),
-    /// The system gave no thread.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
 }
 
 /// The folders of a log.
@@ -515,112 +371,9 @@ fn cut(root: &Folder, path: &Path, first: u64, offset: u64, tail: &[u8]) -> Resu
     cut.map_err(|source| io_error("cut", path, source))
 }
 
-/// What the entries say, gathered as they are read.
-struct Replay<'a> {
-    answer_numbers: Range<u64>,
-    answers: Answers,
-    index: &'a Index,
-    /// Entries that the index has.
-    indexed: u64,
-    level_writer: LevelWriter,
-    levels_path: PathBuf,
-    signed: Option<TreeHead>,
-    /// Root of as many entries as were signed.
-    signed_root: Option<Hash>,
-    state: LogState,
-    /// Hashes that were not what the entries say.
-    wrong: u64,
-}
-
-impl Replay<'_> {
-    fn batch(&mut self, batch: &ScannedBatch, segment: u64) -> Result<(), OpenError> {
-        let mut update = Update::default();
-        let mut touched: BTreeSet<AgentId> = BTreeSet::new();
-        let mut index = batch.first;
-        for (offset, bytes) in batch.entries() {
-            self.level_writer.append(leaf_hash(bytes));
-            self.note_signed_root();
-            if index >= self.indexed {
-                let entry = Entry::decode(bytes).map_err(|source| OpenError::Entry { index, source })?;
-                self.entry(&entry, bytes, index, Location { segment, offset }, &mut update)?;
-                touched.extend(entry.agent);
-            }
-            index += 1;
-        }
-        self.wrong += self.level_writer.repair().map_err(|source| io_error("write", &self.levels_path, source))?;
-        if index <= self.indexed {
-            return Ok(());
-        }
-        for agent in &touched {
-            if let Some(chain) = self.state.agent(agent) {
-                update.chain(agent, chain);
-            }
-        }
-        for answer in &batch.answers {
-            update.answer(self.answer_numbers.end, answer);
-            self.answer_numbers.end += 1;
-            for _ in self.answers.remember(answer.0, answer.1.clone()) {
-                update.forget_answer(self.answer_numbers.start);
-                self.answer_numbers.start += 1;
-            }
-        }
-        update.totals(self.state.totals());
-        self.index.apply(update).map_err(OpenError::Index)
-    }
-
-    fn entry(
-        &mut self,
-        entry: &Entry,
-        bytes: &[u8],
-        index: u64,
-        location: Location,
-        update: &mut Update,
-    ) -> Result<(), OpenError> {
-        let previous_index = self.state.last_index(entry.agent.as_ref());
-        let known = self.index;
-        let signed = |size| known.checkpoint(size).ok().flatten();
-        self.state.apply(entry, Entry::leaf_hash(bytes), signed).map_err(|source| OpenError::Rule { index, source })?;
-        if begins_run(previous_index, index, location.segment) {
-            update.run(entry.agent.as_ref(), &Run { seq: entry.seq, index, location });
-        }
-        Ok(())
-    }
-
-    fn note_signed_root(&mut self) {
-        let size = self.signed.map(|signed| signed.tree_size);
-        if size.is_some_and(|size| self.level_writer.tree_size() == size) {
-            self.signed_root = Some(self.level_writer.tree_head().root);
-        }
-    }
-
-    /// Everything is read: is everything there?
-    fn finish(self) -> Result<Self, OpenError> {
-        let found = self.level_writer.tree_size();
-        if let Some(TreeHead { tree_size, root }) = self.signed {
-            match self.signed_root {
-                None => return Err(OpenError::SignedLost { signed: tree_size, found }),
-                Some(computed) if computed != root => {
-                    return Err(OpenError::SignedOther { size: tree_size, signed: root, found: computed });
-                }
-                Some(_) => {}
-            }
-        }
-        if self.indexed > found {
-            return Err(OpenError::IndexAhead { index: self.indexed, segments: found });
-        }
-        let trimmed = self.level_writer.trim().map_err(|source| io_error("cut", &self.levels_path, source))?;
-        if self.wrong + trimmed > 0 {
-            tracing::warn!(self.wrong, trimmed, "hashes in {} were not those of the entries; mended", LEVELS);
-        }
-        Ok(self)
-    }
-}
-
-fn io_error(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
+pub(super) fn io_error(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { operation, path: path.to_owned(), source }
 }
 
 /// The folder of the indexes.
 pub(crate) const INDEX_FOLDER: &str = "index";
-
-const LEVELS: &str = "levels/";

@@ -6,36 +6,33 @@ use messages::{
 };
 
 use crate::failure::Failure;
+use crate::output::outln;
 
 pub(super) fn status(agent: &AgentId, status: &AgentStatus, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", as_json(agent, status)?);
+        outln!("{}", as_json(agent, status)?);
         return Ok(());
     }
-    println!("{agent}: {}", verdict(status.attestation_status));
+    outln!("{agent}: {}", verdict(status.attestation_status));
     if let Some(reason) = &status.reason {
-        println!("  why          {}", printable(reason));
+        outln!("  why          {}", printable(reason));
     }
-    println!("  state        {:?} ({})", status.operational_state, status.operational_state as u8);
-    println!(
-        "  passed       {} attestations, every {}",
-        status.attestation_count,
-        printable(&status.attestation_period)
-    );
+    outln!("  state        {:?} ({})", status.operational_state, status.operational_state as u8);
+    outln!("  passed       {} attestations, every {}", status.attestation_count, printable(&status.attestation_period));
     if let Some(age) = status.quote_age_ms {
-        println!("  last quote   {}.{:03} s ago", age / 1_000, age % 1_000);
+        outln!("  last quote   {}.{:03} s ago", age / 1_000, age % 1_000);
     }
     if let Some(event) = &status.last_event_id {
-        println!("  last failure {}", printable(event));
+        outln!("  last failure {}", printable(event));
     }
     if let Some(key) = &status.key_state {
-        println!("  key          {}", printable(key));
+        outln!("  key          {}", printable(key));
     }
     for (name, value) in &status.labels {
-        println!("  label        {}={}", printable(name), printable(value));
+        outln!("  label        {}={}", printable(name), printable(value));
     }
     if let Some(binding) = &status.binding {
-        println!("  binding      {binding}");
+        outln!("  binding      {binding}");
     }
     Ok(())
 }
@@ -43,12 +40,12 @@ pub(super) fn status(agent: &AgentId, status: &AgentStatus, json: bool) -> Resul
 pub(super) fn list(all: &[(AgentId, AgentStatus)], json: bool) -> Result<(), Failure> {
     if json {
         let agents: Result<Vec<_>, _> = all.iter().map(|(agent, status)| as_json(agent, status)).collect();
-        println!("{}", serde_json::Value::from(agents?));
+        outln!("{}", serde_json::Value::from(agents?));
         return Ok(());
     }
     for (agent, status) in all {
         let key = status.key_state.as_deref().unwrap_or("-");
-        println!(
+        outln!(
             "{agent:<40} {:<8} {:>8} passed  key {}",
             word(status.attestation_status),
             status.attestation_count,

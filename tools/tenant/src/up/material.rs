@@ -11,15 +11,18 @@ use crate::{cli::UpArguments, failure::Failure, site::Site};
 
 /// What the servers need; the rest is files in `tls/`, in Keylime's layout.
 pub(super) struct Material {
-    /// Shown by our servers to each other and to agents.
-    pub(super) service: ClientTls,
+    /// Shown by the registrar to the ledger.
+    pub(super) registrar: ClientTls,
     /// The servers' certificate; client certificates are asked for and optional.
     pub(super) server: ServerTls,
+    /// Shown by the verifier to the ledger, to agents and to the webhook.
+    pub(super) verifier: ClientTls,
 }
 
 impl Material {
     /// Opens or makes the authority, the servers' certificate, and one client certificate for
-    /// each role: `client` (operator), `service`, `auditor`.
+    /// each role: `client` (operator), `auditor`, and `registrar` and `verifier` (services), under
+    /// the names by which the servers find them when they run apart.
     pub(super) fn open(site: &Site, arguments: &UpArguments) -> Result<Self, Failure> {
         let tls = site.tls();
         let failed = |what: &'static str| {
@@ -35,11 +38,16 @@ impl Material {
         let server = issue("server", &server_leaf, "the servers' certificate")?;
         issue("client", &Leaf::client("client", Role::Admin), "the operator's certificate")?;
         issue("auditor", &Leaf::client("auditor", Role::Auditor), "the auditor's certificate")?;
-        let service = issue("service", &Leaf::client("service", Role::Service), "the services' certificate")?;
+        let registrar = issue("registrar", &Leaf::client("registrar", Role::Service), "the registrar's certificate")?;
+        let verifier = issue("verifier", &Leaf::client("verifier", Role::Service), "the verifier's certificate")?;
         let trusted: Vec<X509> = vec![authority.certificate().to_owned()];
         let setup = |error| Failure::system("set up TLS", error);
         let server = ServerTls::new(&server, &ClientAuth::Optional(trusted.clone())).map_err(setup)?;
-        let config = ClientTlsConfig { authorities: trusted, host_names: HostNames::Checked, identity: Some(service) };
-        Ok(Self { service: ClientTls::new(&config).map_err(setup)?, server })
+        let client = |identity| {
+            let authorities = trusted.clone();
+            let config = ClientTlsConfig { authorities, host_names: HostNames::Checked, identity: Some(identity) };
+            ClientTls::new(&config).map_err(setup)
+        };
+        Ok(Self { registrar: client(registrar)?, server, verifier: client(verifier)? })
     }
 }

@@ -16,7 +16,8 @@ struct Bench {
 
 impl Bench {
     fn new(has_key: bool) -> Self {
-        let (session, effects) = Session::resume(Record::new(UnixMillis(1_000), has_key), SETTINGS, UnixMillis(1_000));
+        let (session, effects) =
+            Session::resume(Record::new(UnixMillis(1_000), has_key), SETTINGS, 0, UnixMillis(1_000));
         assert_eq!(effects, [Effect::WakeAt(UnixMillis(1_000))]);
         Self { session, now: UnixMillis(1_000) }
     }
@@ -163,13 +164,13 @@ fn a_pass_from_before_a_restart_does_not_count_and_a_failure_does() {
     bench.release();
     let kept = bench.session.record().clone();
     let Trust::Passed { at } = kept.trust else { panic!("passed") };
-    let (session, _) = Session::resume(kept.clone(), SETTINGS, bench.now);
+    let (session, _) = Session::resume(kept.clone(), SETTINGS, 0, bench.now);
     assert_eq!(session.record().trust, Trust::Unproven { since: at });
     assert_eq!(session.record().key, kept.key, "what was given is not given again without need");
 
     bench.fail();
     let kept = bench.session.record().clone();
-    let (session, _) = Session::resume(kept.clone(), SETTINGS, bench.now);
+    let (session, _) = Session::resume(kept.clone(), SETTINGS, 0, bench.now);
     assert_eq!(session.record(), &kept);
 }
 
@@ -178,20 +179,20 @@ fn a_crash_between_authorisation_and_delivery_needs_a_fresh_pass_and_authorises_
     let mut bench = Bench::new(true);
     let (_, effects) = bench.pass();
     assert_eq!(effects, [Effect::Persist, Effect::DeliverV]);
-    let (session, effects) = Session::resume(bench.session.record().clone(), SETTINGS, bench.now);
+    let (session, effects) = Session::resume(bench.session.record().clone(), SETTINGS, 0, bench.now);
     assert!(matches!(effects.as_slice(), [Effect::WakeAt(_)]), "no delivery without a pass");
     let mut restarted = Bench { session, now: bench.now };
     restarted.release();
 }
 
 #[test]
-fn timers_are_recomputed_from_the_last_challenge() {
+fn timers_are_recomputed_from_the_last_challenge_and_spread() {
     let mut record = Record::new(UnixMillis(0), false);
+    let wake = |record: &Record, now: u64| Session::resume(record.clone(), SETTINGS, 700, UnixMillis(now)).1;
+    assert_eq!(wake(&record, 10_000), [Effect::WakeAt(UnixMillis(10_000))], "a new agent at once");
     record.last_challenge = Some(UnixMillis(9_500));
-    let (_, effects) = Session::resume(record.clone(), SETTINGS, UnixMillis(10_000));
-    assert_eq!(effects, [Effect::WakeAt(UnixMillis(11_500))]);
-    let (_, effects) = Session::resume(record, SETTINGS, UnixMillis(90_000));
-    assert_eq!(effects, [Effect::WakeAt(UnixMillis(90_000))]);
+    assert_eq!(wake(&record, 10_000), [Effect::WakeAt(UnixMillis(11_500))], "when it is due");
+    assert_eq!(wake(&record, 90_000), [Effect::WakeAt(UnixMillis(90_700))], "an overdue one spread");
 }
 
 #[test]
@@ -234,8 +235,8 @@ fn a_revocation_that_could_not_be_recorded_goes_before_the_next_challenge() {
     let (_, effects) = bench.round(Outcome::Fail, KEY_A);
     let raise = effects.get(1).unwrap().clone();
     bench.give(Input::LedgerUnavailable("gone".into()));
-    assert_eq!(bench.give(Input::Due), [raise.clone()]);
-    let (session, _) = Session::resume(bench.session.record().clone(), SETTINGS, bench.now);
+    assert_eq!(bench.give(Input::Due), std::slice::from_ref(&raise));
+    let (session, _) = Session::resume(bench.session.record().clone(), SETTINGS, 0, bench.now);
     let mut restarted = Bench { session, now: bench.now };
     assert_eq!(restarted.give(Input::Due), [raise], "and survives a restart");
     restarted.give(Input::Recorded(None));
@@ -287,7 +288,7 @@ fn stop_ends_the_asking_in_every_state_and_reactivation_resumes_it() {
         for late in [Input::Due, arrived(Outcome::Pass, KEY_A), Input::Recorded(Some(VERDICT)), Input::Delivered] {
             assert_eq!(bench.give(late), []);
         }
-        let (session, effects) = Session::resume(bench.session.record().clone(), SETTINGS, bench.now);
+        let (session, effects) = Session::resume(bench.session.record().clone(), SETTINGS, 0, bench.now);
         assert_eq!((session.record().trust.clone(), effects), (Trust::Stopped, vec![]), "also after a restart");
         bench.give(Input::Reactivate);
         bench.release();
@@ -330,7 +331,7 @@ fn catching_up_with_the_ledger_finds_a_failure_that_was_not_written_down() {
     bench.release();
     let mut kept = bench.session.record().clone();
     kept.trust = Trust::Passed { at: bench.now };
-    let (mut session, _) = Session::resume(kept, SETTINGS, bench.now);
+    let (mut session, _) = Session::resume(kept, SETTINGS, 0, bench.now);
     let event = "pcr_validation.invalid_pcr_15".to_owned();
     session.replay(Fact::Verdict { at: bench.now, event: event.clone(), outcome: Outcome::Fail, verdict: VERDICT });
     session.replay(Fact::KeyRevoked);

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use messages::ledger::{Group, Item};
+use messages::{
+    Digest,
+    ledger::{Group, Item},
+};
 use tokio::sync::oneshot;
 use verifier_protocol::session::{Effect, Input};
 
@@ -43,6 +46,8 @@ pub(crate) enum CommandError {
     LedgerRefused(String),
     #[error("the ledger cannot be reached, and nothing is done that is not recorded: {0}")]
     LedgerUnavailable(String),
+    #[error("the agent's chain keeps changing; try again")]
+    Restless,
     #[error("the record was not kept")]
     Store(#[source] StoreError),
     #[error("the agent cannot be taken on")]
@@ -97,12 +102,8 @@ impl Agent {
     /// In place: the history and the count go on, trust does not.
     async fn update(&mut self, actor: &str, application: Application) -> Result<VecDeque<Effect>, CommandError> {
         let Application { mut terms, share_v, revocation_key } = application;
-        self.head().await.map_err(refused_or_unavailable)?;
-        let enrolled = self.enrolled.ok_or(EnrolmentError::NotEnrolled)?;
-        fleet::check_binding(&self.services, &self.id, &terms, enrolled).await?;
-        let another_tpm = self.terms.terms.bound.binding != Some(enrolled);
+        let wanted = terms.bound.binding;
         let new_key = share_v.is_some();
-        terms.bound.binding = Some(enrolled);
         terms.bound.key_id = match (terms.bound.key_id, new_key) {
             (Some(key_id), _) => Some(key_id),
             (None, false) => self.terms.terms.bound.key_id,
@@ -114,17 +115,42 @@ impl Agent {
         if !new_key {
             row.share_v = self.terms.share_v.clone();
         }
-        let detail = fleet::detail(&row.terms);
-        self.insist(vec![
-            entries::policy(row.terms.policy_entry(enrolled)),
-            entries::operator_action("agent-update", actor, &self.id, &detail),
-        ])
-        .await?;
+        let enrolled = self.record_update(actor, &mut row, wanted).await?;
+        let another_tpm = self.terms.terms.bound.binding != Some(enrolled);
         self.take_on(row, reference, another_tpm);
         let settings = self.terms.terms.settings(&self.services.polling);
         let effects = self.handle(Input::Update { settings, new_key });
         self.keep_row().await?;
         Ok(effects)
+    }
+
+    /// Appends the new policy under the binding that the agent is enrolled under at that very
+    /// place of the chain; whoever enrols it anew meanwhile makes the check run again.
+    async fn record_update(
+        &mut self,
+        actor: &str,
+        row: &mut TermsRow,
+        wanted: Option<Digest>,
+    ) -> Result<Digest, CommandError> {
+        for _ in 0..CONFLICTS_MAX {
+            // What is known of the chain's end may be old: the registrar appends to it as well.
+            self.head = None;
+            let head = self.head().await.map_err(refused_or_unavailable)?;
+            let enrolled = self.enrolled.ok_or(EnrolmentError::NotEnrolled)?;
+            row.terms.bound.binding = wanted;
+            fleet::check_binding(&self.services, &self.id, &row.terms, enrolled).await?;
+            row.terms.bound.binding = Some(enrolled);
+            let items = vec![
+                entries::policy(row.terms.policy_entry(enrolled)),
+                entries::operator_action("agent-update", actor, &self.id, &fleet::detail(&row.terms)),
+            ];
+            match self.append(head, items).await {
+                Ok(_) => return Ok(enrolled),
+                Err(Input::Conflict) => {}
+                Err(input) => return Err(refused_or_unavailable(input)),
+            }
+        }
+        Err(CommandError::Restless)
     }
 
     fn take_on(&mut self, row: TermsRow, reference: crate::terms::Reference, another_tpm: bool) {
@@ -148,7 +174,7 @@ impl Agent {
 
     /// Appends entries wherever the chain ends; on the fleet's chain when the agent has left it.
     async fn insist(&mut self, items: Vec<Item>) -> Result<(), CommandError> {
-        let mut refused = None;
+        let mut refused = false;
         for _ in 0..CONFLICTS_MAX {
             let appended = match self.head().await {
                 Ok(head) => self.append(head, items.clone()).await.map(drop),
@@ -157,19 +183,15 @@ impl Agent {
             match appended {
                 Ok(()) => return Ok(()),
                 Err(Input::Conflict) => {}
-                Err(Input::LedgerRefused(text)) => {
-                    refused = Some(text);
+                Err(Input::LedgerRefused(_)) => {
+                    refused = true;
                     break;
                 }
                 Err(input) => return Err(refused_or_unavailable(input)),
             }
         }
-        let Some(text) = refused else {
-            return Err(CommandError::LedgerUnavailable("the agent's chain keeps changing".to_owned()));
-        };
-        let fleets = |item: &Item| item.kind != ledger_protocol::Kind::Policy.number();
-        if !items.iter().all(fleets) {
-            return Err(CommandError::LedgerRefused(text));
+        if !refused {
+            return Err(CommandError::Restless);
         }
         let group = Group { agent: None, expected: None, items };
         let appended = self.services.ledger.append(group).await;

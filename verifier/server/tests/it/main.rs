@@ -1,1 +1,13 @@
+//! The real verifier with the real ledger on loopback ports, against attesters with software TPMs.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+mod attester;
+mod chain;
+mod evidence;
+mod history;
+mod notices;
+mod operators;
+mod outage;
+mod process;
+mod release;
+mod stand;

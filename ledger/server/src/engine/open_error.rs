@@ -1,0 +1,156 @@
+//! Why a log does not open.
+
+use std::io;
+use std::path::PathBuf;
+
+use ledger_protocol::{EntryError, RuleBroken};
+use ledger_tlog::checkpoint::MalformedCheckpoint;
+use ledger_tlog::hash::Hash;
+
+use super::AppendFailed;
+use crate::checkpoints::NoteFlaw;
+use crate::identity::{IdentityError, VKEY_FILE};
+use crate::ownership::OwnershipError;
+use crate::segment::BatchFlaw;
+use crate::store::IndexError;
+
+/// Why a log was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A batch before the end of the log is not what was written.
+    #[error("{path} is damaged at byte {offset}; restore the file from a copy or a mirror", path = path.display())]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where the batch begins.
+        offset: u64,
+        /// What is wrong with it.
+        source: BatchFlaw,
+    },
+    /// Bytes in a segment are no entry.
+    #[error("entry {index} is malformed")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// A kept checkpoint is gone.
+    #[error("{path} is missing; restore it from a copy or a mirror", path = path.display())]
+    CheckpointMissing {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A signing key or name is not usable.
+    #[error("the log's identity is not usable")]
+    Identity(#[source] IdentityError),
+    /// The index failed, also after it was made anew.
+    #[error("the log's index is not usable")]
+    Index(#[source] IndexError),
+    /// The index knows of entries that the segments do not have: they were durable once.
+    #[error(
+        "the segments end with entry {segments} but {index} were appended; restore the missing ones from a copy or a \
+         mirror, or accept their loss with: attestry-ledger reindex"
+    )]
+    IndexAhead {
+        /// Entries by the index.
+        index: u64,
+        /// Entries in the segments.
+        segments: u64,
+    },
+    /// The system refused something.
+    #[error("cannot {operation} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The lock is gone.
+    #[error("{path} is missing although checkpoints were signed; restore it from a copy", path = path.display())]
+    LockMissing {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A note is not one of this log's checkpoints.
+    #[error("{path} is no checkpoint of this log; restore it from a copy", path = path.display())]
+    Note {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NoteFlaw,
+    },
+    /// There is no log in the folder, and none is to be made.
+    #[error("{path} holds no log: {VKEY_FILE} is missing", path = path.display())]
+    NoLog {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No checkpoint can carry the log's name.
+    #[error("the log's origin cannot stand in a checkpoint")]
+    Origin(#[source] MalformedCheckpoint),
+    /// Another process has it, or the lock file cannot be used.
+    #[error("the log is not available")]
+    Ownership(#[source] OwnershipError),
+    /// The public checkpoint is newer than the last one signed.
+    #[error(
+        "{path} has {public} entries, the last checkpoint signed has {signed}: the lock is an old copy; restore the \
+         newer one", path = path.display()
+    )]
+    PublicNewer {
+        /// The public checkpoint's file.
+        path: PathBuf,
+        /// Its size.
+        public: u64,
+        /// The lock's size.
+        signed: u64,
+    },
+    /// An entry does not obey the rules of the log.
+    #[error("entry {index} breaks a rule of the log")]
+    Rule {
+        /// Its index.
+        index: u64,
+        /// Which.
+        source: RuleBroken,
+    },
+    /// A segment file is missing.
+    #[error("no segment begins with entry {expected}: the next file is {found}; restore the missing file")]
+    SegmentMissing {
+        /// The index it should begin with.
+        expected: u64,
+        /// The file that is there instead.
+        found: String,
+    },
+    /// Entries that were signed are gone.
+    #[error(
+        "the segments hold {found} entries, but {signed} were signed; restore the missing segments from a copy or a \
+         mirror: a log that goes on without them would have two histories"
+    )]
+    SignedLost {
+        /// Entries under the last checkpoint.
+        signed: u64,
+        /// Entries found.
+        found: u64,
+    },
+    /// The entries are not those that were signed.
+    #[error(
+        "the first {size} entries have the root {found}, but {signed} was signed; restore the segments from a copy or \
+         a mirror"
+    )]
+    SignedOther {
+        /// Entries under the last checkpoint.
+        size: u64,
+        /// The root signed.
+        signed: Hash,
+        /// The root of the entries.
+        found: Hash,
+    },
+    /// The start itself could not be recorded.
+    #[error("the ledger's start was not recorded")]
+    Start(#[source] AppendFailed),
+    /// The system gave no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
