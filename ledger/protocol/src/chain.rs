@@ -10,7 +10,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::body::{
     Body, CheckpointBody, Enrol, Genesis, KeyRelease, Miss, OperatorAction, PolicyBody, QuoteBody, ReleasePhase,
-    Retire, Revocation, ServiceStart, Verdict, VerdictResult,
+    Retire, Revocation, ServiceStart, TimestampBody, Verdict, VerdictResult,
 };
 use crate::{Beacon, Entry, Kind};
 
@@ -455,7 +455,8 @@ fn apply_to_fleet(entry: &Entry, signed: impl Fn(u64) -> Option<Digest>) -> Resu
         },
         Kind::Revocation => decode::<Revocation>(entry).map(drop),
         Kind::ServiceStart => decode::<ServiceStart>(entry).map(drop),
-        Kind::Census | Kind::Maintenance | Kind::Timestamp | Kind::Unknown(_) => Ok(()),
+        Kind::Timestamp => decode::<TimestampBody>(entry).map(drop),
+        Kind::Census | Kind::Maintenance | Kind::Unknown(_) => Ok(()),
         Kind::Enrol | Kind::KeyRelease | Kind::Miss | Kind::Quote | Kind::Retire | Kind::Verdict => {
             Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN })
         }

@@ -3,7 +3,7 @@
 use messages::Digest;
 use messages::cbor::CborError;
 
-use crate::body::{Body, CheckpointBody, Enrol, PolicyBody, QuoteBody, Verdict};
+use crate::body::{Body, CheckpointBody, Enrol, PolicyBody, QuoteBody, TimestampBody, Verdict};
 use crate::{Entry, Kind};
 
 impl Entry {
@@ -23,6 +23,10 @@ impl Entry {
             Kind::Quote => {
                 let quote = QuoteBody::decode(&self.body)?;
                 quote.boot_log.into_iter().chain(quote.ima.delta).collect()
+            }
+            Kind::Timestamp => {
+                let stamp = TimestampBody::decode(&self.body)?;
+                vec![stamp.note, stamp.token]
             }
             Kind::Verdict => Verdict::decode(&self.body)?.policies,
             _ => Vec::new(),

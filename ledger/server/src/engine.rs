@@ -40,7 +40,10 @@ use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
 use crate::entropy;
 use crate::levels::Levels;
+use crate::receipts::Receipts;
 use crate::segment::Segments;
+use crate::stamping::StampingConfig;
+use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
 
 /// How a log is kept.
@@ -57,6 +60,8 @@ pub struct LogConfig {
     pub path: PathBuf,
     /// Bytes after which the next segment is begun.
     pub segment_bytes_max: u64,
+    /// Who stamps the log's checkpoints; nobody if there is none.
+    pub stamping: Option<StampingConfig>,
 }
 
 impl LogConfig {
@@ -68,6 +73,7 @@ impl LogConfig {
             origin: None,
             path: path.into(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
+            stamping: None,
         }
     }
 }
@@ -98,7 +104,9 @@ pub(crate) struct Shared {
     pub(crate) origin: String,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    pub(crate) receipts: Receipts,
     pub(crate) segments: Arc<Segments>,
+    pub(crate) stamps: Stamps,
     pub(crate) vkey: String,
 }
 
@@ -161,6 +169,10 @@ impl Ledger {
 
     fn start(config: &LogConfig) -> Result<Self, OpenError> {
         let opened = opening::open(config, |_| Ok(()))?;
+        let receipts = Receipts::open(&config.path, opened.identity.origin()).map_err(OpenError::Receipts)?;
+        let stamps = Stamps::open(&opened.root);
+        let path = config.path.join(STAMPS_FOLDER);
+        let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
         let shared = Arc::new(Shared {
             blobs: opened.blobs,
             checkpoints: opened.checkpoints,
@@ -179,7 +191,9 @@ impl Ledger {
                 stopping: false,
             }),
             progressed: Condvar::new(),
+            receipts,
             segments: opened.segments,
+            stamps,
             vkey: opened.identity.vkey(),
         });
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
@@ -290,6 +304,7 @@ impl Ledger {
             checkpoint_size: shared.published().map_or(0, |published| published.size),
             next_slot: shared.index.totals()?.next_slot,
             minimum_index: 0,
+            receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Reads everything a log has and says exactly what is not as it should be. Changes nothing.
 
 mod entries;
+mod stamps;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
 use crate::engine::{Folders, INDEX_FOLDER, OpenError, chain, folders};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE, load_verifier};
 use crate::ownership::{Ownership, OwnershipError};
+use crate::receipts::{RECEIPT_KEY_FILE, Receipts};
 use crate::store::Index;
 
 /// What was looked at and what was found.
@@ -101,6 +103,11 @@ pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
     if let Err(error) = Identity::load(path) {
         report.damage(KEY_FILE, chain(&error));
     }
+    if path.join(RECEIPT_KEY_FILE).exists()
+        && let Err(error) = Receipts::open(path, key.name().as_str())
+    {
+        report.damage(RECEIPT_KEY_FILE, chain(&error));
+    }
     let Folders { blobs, checkpoints, levels, lock, root, segments } = folders;
     let kept = check_kept(&Checkpoints::new(checkpoints), &key, &mut report);
     let signed = check_lock(&Lock::new(lock), &key, &kept, &mut report);
@@ -109,7 +116,9 @@ pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
     let named = entries::check(&segments, &key, &kept, &mut tree, &mut report);
     tree.finish(&mut report);
     check_index(&root.file(INDEX_FOLDER), &kept, &mut report);
-    check_blobs(&Blobs::new(blobs), &named, &mut report);
+    let blobs = Blobs::new(blobs);
+    check_blobs(&blobs, &named, &mut report);
+    stamps::check(&root, &blobs, &named, &mut report);
     Ok(report)
 }
 

@@ -1,14 +1,16 @@
 //! Whom a verifier trusts to stamp, and what helps to get there.
 
+use std::sync::Arc;
+
 use openssl::error::ErrorStack;
 use openssl::x509::{X509, X509Crl, X509Ref};
 
 /// Trusted roots, and certificates and revocation lists that are worth what their signatures are.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Authorities {
     /// Certificates that may close a gap between a signer and a root, or be the signer's own.
     pub(crate) others: Vec<X509>,
-    pub(crate) revocation_lists: Vec<X509Crl>,
+    pub(crate) revocation_lists: Vec<Arc<X509Crl>>,
     pub(crate) roots: Vec<X509>,
 }
 
@@ -60,7 +62,8 @@ impl Authorities {
     /// [`MalformedAuthorities::Unreadable`].
     pub fn add_revocation_list(&mut self, bytes: &[u8]) -> Result<(), MalformedAuthorities> {
         let list = if bytes.starts_with(b"-----") { X509Crl::from_pem(bytes) } else { X509Crl::from_der(bytes) };
-        self.revocation_lists.push(list.map_err(|source| MalformedAuthorities::Unreadable { source })?);
+        let list = list.map_err(|source| MalformedAuthorities::Unreadable { source })?;
+        self.revocation_lists.push(Arc::new(list));
         Ok(())
     }
 }

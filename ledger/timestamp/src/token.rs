@@ -12,7 +12,8 @@
 //! and the attributes are verified as they stand. Source: RFC 5652 §5, RFC 3161 §2.4.2.
 
 use crate::der::{
-    CONTEXT_0, CONTEXT_1, Der, Element, INTEGER, MalformedDer, OCTET_STRING, OID, PRIMITIVE_0, SEQUENCE, SET,
+    CONTEXT_0, CONTEXT_1, Der, Element, INTEGER, MalformedDer, OCTET_STRING, OID, PRIMITIVE_0, SEQUENCE, SET, element,
+    integer,
 };
 use crate::digest::DigestAlgorithm;
 use crate::tst_info::{ID_CT_TST_INFO, TstInfo};
@@ -151,6 +152,13 @@ impl Token {
     #[must_use]
     pub fn to_der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// An answer that grants this token and says nothing else, as `openssl ts -verify -in` reads it.
+    #[must_use]
+    pub fn to_response(&self) -> Vec<u8> {
+        let granted = element(SEQUENCE, &integer(&[]));
+        element(SEQUENCE, &[granted.as_slice(), &self.der].concat())
     }
 
     /// What it states, not yet believed.

@@ -1,5 +1,7 @@
 //! Whether a token is believed: over these bytes, by that authority, at its own time.
 
+use std::sync::Arc;
+
 use openssl::asn1::Asn1Enumerated;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Public};
@@ -115,9 +117,7 @@ impl Token {
         authorities: &Authorities,
     ) -> Result<VerifiedToken, TokenRejected> {
         self.verify_imprint(data)?;
-        if nonce.is_some() && self.info.nonce.as_ref() != nonce {
-            return Err(TokenRejected::Nonce);
-        }
+        self.verify_nonce(nonce)?;
         let certificates = self.candidates(authorities);
         let signer = self.verify_signature(&certificates)?;
         let chain = self.chain(signer, &certificates, &authorities.roots)?;
@@ -127,13 +127,19 @@ impl Token {
         Ok(VerifiedToken { chain, gen_time: self.info.gen_time, not_after, revocation })
     }
 
-    /// Verifies all that needs no trusted root: steps 1, 3, 4 and 5 of [`Token::verify`], with the
+    /// Verifies all that needs no trusted root: steps 1 to 5 of [`Token::verify`], with the
     /// certificates of the token and of `others`. Shows that nothing was altered, not who stamped.
     ///
     /// # Errors
     /// [`TokenRejected`] with the check that failed.
-    pub fn verify_integrity(&self, data: &[u8], others: &Authorities) -> Result<(), TokenRejected> {
+    pub fn verify_integrity(
+        &self,
+        data: &[u8],
+        nonce: Option<&Nonce>,
+        others: &Authorities,
+    ) -> Result<(), TokenRejected> {
         self.verify_imprint(data)?;
+        self.verify_nonce(nonce)?;
         self.verify_signature(&self.candidates(others)).map(drop)
     }
 
@@ -141,6 +147,10 @@ impl Token {
         let (algorithm, digest) = &self.info.imprint;
         let algorithm = strong(*algorithm, "imprint")?;
         if algorithm.digest(data).as_ref() == Some(digest) { Ok(()) } else { Err(TokenRejected::Imprint) }
+    }
+
+    fn verify_nonce(&self, nonce: Option<&Nonce>) -> Result<(), TokenRejected> {
+        if nonce.is_none() || self.info.nonce.as_ref() == nonce { Ok(()) } else { Err(TokenRejected::Nonce) }
     }
 
     /// Certificates that may be the signer or lead from it to a root.
@@ -203,7 +213,7 @@ impl Token {
         Ok(store.build())
     }
 
-    fn verify_revocation(&self, chain: &[X509], lists: &[X509Crl]) -> Result<Revocation, TokenRejected> {
+    fn verify_revocation(&self, chain: &[X509], lists: &[Arc<X509Crl>]) -> Result<Revocation, TokenRejected> {
         let mut known = Revocation::Checked;
         for (certificate, issuer) in chain.iter().zip(chain.iter().skip(1)) {
             let key = issuer.public_key()?;

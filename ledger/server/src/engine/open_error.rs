@@ -11,6 +11,7 @@ use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
 use crate::identity::{IdentityError, VKEY_FILE};
 use crate::ownership::OwnershipError;
+use crate::receipts::ReceiptKeyError;
 use crate::segment::BatchFlaw;
 use crate::store::IndexError;
 
@@ -147,6 +148,9 @@ pub enum OpenError {
         /// The root of the entries.
         found: Hash,
     },
+    /// The key of receipts is not usable.
+    #[error("the log's key for receipts is not usable")]
+    Receipts(#[source] ReceiptKeyError),
     /// The start itself could not be recorded.
     #[error("the ledger's start was not recorded")]
     Start(#[source] AppendFailed),

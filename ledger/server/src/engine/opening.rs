@@ -104,6 +104,7 @@ impl Inspected {
             checkpoint_size: opened.guard.last().tree_size,
             next_slot: opened.state.totals().next_slot,
             minimum_index: 0,
+            receipt_key: None,
         }
     }
 

@@ -36,6 +36,9 @@ fn a_token_of_a_trusted_authority_is_believed_over_its_data_only() {
     let days_left = (verified.not_after - verified.gen_time.seconds()) / 86_400;
     assert!((29..=30).contains(&days_left), "{days_left}");
     assert!(authority.openssl_believes(DATA));
+    let again = TimestampResponse::parse(&token.to_response()).unwrap().into_token().unwrap();
+    assert_eq!(again, token);
+    assert_eq!(authority.read("response.tsr"), token.to_response());
 
     assert!(matches!(token.verify(b"other", None, &trust), Err(TokenRejected::Imprint)));
     assert!(!authority.openssl_believes(b"other"));
@@ -53,7 +56,7 @@ fn an_authority_nobody_trusts_is_not_believed() {
     let mut helped = trusting(&other);
     helped.help_pem(&authority.read("ca.pem")).unwrap();
     assert!(matches!(token.verify(DATA, None, &helped), Err(TokenRejected::Chain { .. })));
-    assert!(token.verify_integrity(DATA, &helped).is_ok());
+    assert!(token.verify_integrity(DATA, None, &helped).is_ok());
 }
 
 /// A token of `authority` over the statement of a genuine token, in which `from` becomes `to`.
@@ -175,5 +178,5 @@ fn requests_survive_a_round_trip_and_are_asked_with_a_certificate() {
     let authority = Authority::new(&Certificate::default());
     // openssl reads the request, and puts the certificate in.
     let token = token(&authority);
-    assert!(token.verify_integrity(DATA, &Authorities::new()).is_ok());
+    assert!(token.verify_integrity(DATA, None, &Authorities::new()).is_ok());
 }

@@ -69,6 +69,9 @@ pub enum MalformedReceiptKey {
     /// Neither P-256 nor Ed25519.
     #[error("a receipt's key is ECDSA on P-256 or Ed25519; this one is neither")]
     Kind,
+    /// Private and public side do not belong together.
+    #[error("the private and the public side of the receipt's key do not belong together")]
+    Mismatch,
     /// Not a key in PEM.
     #[error("the receipt's key is not an unencrypted PEM key")]
     Pem {
@@ -98,7 +101,10 @@ impl ReceiptSigner {
     /// [`MalformedReceiptKey`].
     pub fn new(key: PKey<Private>) -> Result<Self, MalformedReceiptKey> {
         let verifier = ReceiptVerifier::of(&key)?;
-        Ok(Self { key, verifier })
+        let signer = Self { key, verifier };
+        // A P-256 key file holds the public side as well; altered, it would verify nothing.
+        let trial = signer.sign(b"").map_err(|failed| MalformedReceiptKey::Public { source: failed.source })?;
+        if signer.verifier.verify(b"", &trial) { Ok(signer) } else { Err(MalformedReceiptKey::Mismatch) }
     }
 
     /// Reads a PKCS#8 private key in PEM.

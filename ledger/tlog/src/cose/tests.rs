@@ -191,6 +191,15 @@ fn keys_of_other_kinds_are_refused_and_none_is_shown() {
     assert!(!shown.contains(&"07".repeat(8)));
 }
 
+#[test]
+fn a_key_whose_halves_do_not_belong_together_is_refused() {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let (own, other) = (EcKey::generate(&group).unwrap(), EcKey::generate(&group).unwrap());
+    let mixed = EcKey::from_private_components(&group, own.private_key(), other.public_key()).unwrap();
+    let refused = ReceiptSigner::new(PKey::from_ec_key(mixed).unwrap());
+    assert!(matches!(refused, Err(MalformedReceiptKey::Mismatch)));
+}
+
 proptest! {
     #[test]
     fn any_flipped_bit_is_malformed_or_rejected_or_leaves_the_root(position in 0..4000_usize) {
