@@ -169,7 +169,7 @@ impl Ledger {
 
     fn start(config: &LogConfig) -> Result<Self, OpenError> {
         let opened = opening::open(config, |_| Ok(()))?;
-        let receipts = Receipts::open(&config.path, opened.identity.origin()).map_err(OpenError::Receipts)?;
+        let receipts = Receipts::open(&opened.root, opened.identity.origin()).map_err(OpenError::Receipts)?;
         let stamps = Stamps::open(&opened.root);
         let path = config.path.join(STAMPS_FOLDER);
         let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;

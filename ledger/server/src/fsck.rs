@@ -18,7 +18,7 @@ use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
 use crate::engine::{Folders, INDEX_FOLDER, OpenError, chain, folders};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE, load_verifier};
 use crate::ownership::{Ownership, OwnershipError};
-use crate::receipts::{RECEIPT_KEY_FILE, Receipts};
+use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE, Receipts};
 use crate::store::Index;
 
 /// What was looked at and what was found.
@@ -103,12 +103,8 @@ pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
     if let Err(error) = Identity::load(path) {
         report.damage(KEY_FILE, chain(&error));
     }
-    if path.join(RECEIPT_KEY_FILE).exists()
-        && let Err(error) = Receipts::open(path, key.name().as_str())
-    {
-        report.damage(RECEIPT_KEY_FILE, chain(&error));
-    }
     let Folders { blobs, checkpoints, levels, lock, root, segments } = folders;
+    check_receipt_key(&root, key.name().as_str(), &mut report);
     let kept = check_kept(&Checkpoints::new(checkpoints), &key, &mut report);
     let signed = check_lock(&Lock::new(lock), &key, &kept, &mut report);
     check_public(&root, &key, signed.as_ref(), &kept, &mut report);
@@ -163,6 +159,20 @@ fn check_kept(checkpoints: &Checkpoints, key: &NoteVerifier, report: &mut FsckRe
         }
     }
     kept
+}
+
+/// The key of receipts and its public side, which come together.
+fn check_receipt_key(root: &crate::folder::Folder, origin: &str, report: &mut FsckReport) {
+    match [RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE].map(|name| root.file(name).exists()) {
+        [true, true] => {
+            if let Err(error) = Receipts::open(root, origin) {
+                report.damage(RECEIPT_KEY_FILE, chain(&error));
+            }
+        }
+        [false, true] => report.damage(RECEIPT_KEY_FILE, format!("is missing, but {RECEIPT_PUBLIC_FILE} is there")),
+        [true, false] => report.notice(RECEIPT_PUBLIC_FILE, "is missing; the next start writes it from the key"),
+        [false, false] => report.notice(RECEIPT_KEY_FILE, "is missing; the next start makes one"),
+    }
 }
 
 /// What the lock says was signed last.

@@ -37,7 +37,7 @@ pub fn info(path: &Path) -> Result<(Info, Digest), OpenError> {
     expect_log(path)?;
     let opened = inspect(&LogConfig::new(path), |_| Ok(()))?;
     let mut info = opened.info();
-    let receipts = Receipts::open(path, &info.origin).map_err(OpenError::Receipts)?;
+    let receipts = Receipts::open(opened.root(), &info.origin).map_err(OpenError::Receipts)?;
     info.receipt_key = Some(receipts.public_pem().to_owned());
     Ok((info, opened.index_digest()?))
 }

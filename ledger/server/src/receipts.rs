@@ -1,5 +1,6 @@
 //! COSE receipts: the log's key for them, and issuing them under its latest checkpoint.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ledger_tlog::checkpoint::{Checkpoint, MalformedCheckpoint};
@@ -12,6 +13,7 @@ use transport::secret_file;
 
 use crate::engine::{Ledger, Shared};
 use crate::entropy;
+use crate::folder::Folder;
 
 /// The key of a log's receipts, and the name they carry.
 #[derive(Debug)]
@@ -35,7 +37,18 @@ pub enum ReceiptKeyError {
         /// What is wrong.
         source: MalformedReceiptKey,
     },
-    /// The file is open to others or unreadable.
+    /// The public side could not be read or written.
+    #[error("cannot read or write {path}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Private and public key do not belong together.
+    #[error("{RECEIPT_KEY_FILE} and {RECEIPT_PUBLIC_FILE} are of different keys; restore the one that was replaced")]
+    Mismatch,
+    /// The file is missing although receipts may have been signed, open to others or unreadable.
     #[error("the key for receipts is not usable")]
     Read(#[source] secret_file::ReadError),
     /// The file was not written.
@@ -80,27 +93,29 @@ pub enum ReceiptUnavailable {
     NotIssued(#[source] ReceiptNotIssued),
     /// Stored hashes could not be read.
     #[error("the hashes for a receipt cannot be read")]
-    Read(#[source] TreeError<std::io::Error>),
+    Read(#[source] TreeError<io::Error>),
 }
 
 impl Receipts {
-    /// The key of the log in `folder`; a P-256 key is made where there is none. An Ed25519 key that
-    /// an operator has put there serves as well.
-    pub(crate) fn open(folder: &Path, origin: &str) -> Result<Self, ReceiptKeyError> {
-        let path = folder.join(RECEIPT_KEY_FILE);
+    /// The key of the log in `folder`. A P-256 key is made where neither key nor public side are;
+    /// an Ed25519 key that an operator has put there with its public side serves as well.
+    pub(crate) fn open(folder: &Folder, origin: &str) -> Result<Self, ReceiptKeyError> {
+        let io = |source| ReceiptKeyError::Io { path: folder.file(RECEIPT_PUBLIC_FILE), source };
+        let published = folder.read(RECEIPT_PUBLIC_FILE).map_err(io)?;
+        let path = folder.file(RECEIPT_KEY_FILE);
         let signer = match secret_file::read(&path) {
             Ok(pem) => ReceiptSigner::from_pem(&pem),
-            Err(error) if error.is_missing() => {
-                let key = entropy::p256_key().map_err(ReceiptKeyError::Generate)?;
-                let pem = key.private_key_to_pem_pkcs8().map(zeroize::Zeroizing::new);
-                let pem = pem.map_err(ReceiptKeyError::Generate)?;
-                secret_file::write(&path, &pem).map_err(ReceiptKeyError::Write)?;
-                ReceiptSigner::new(key)
-            }
+            Err(error) if error.is_missing() && published.is_none() => make(&path)?,
             Err(error) => return Err(ReceiptKeyError::Read(error)),
         };
         let usable = signer.and_then(|signer| Ok((signer.verifier().to_pem()?, signer)));
         let (public_pem, signer) = usable.map_err(|source| ReceiptKeyError::Malformed { path, source })?;
+        match published {
+            // The key's file came first: a start that was interrupted, or this one.
+            None => folder.replace(RECEIPT_PUBLIC_FILE, public_pem.as_bytes()).map_err(io)?,
+            Some(published) if published == public_pem.as_bytes() => {}
+            Some(_) => return Err(ReceiptKeyError::Mismatch),
+        }
         Ok(Self { issuer: format!("https://{origin}"), public_pem, signer })
     }
 
@@ -108,6 +123,13 @@ impl Receipts {
     pub(crate) fn public_pem(&self) -> &str {
         &self.public_pem
     }
+}
+
+fn make(path: &Path) -> Result<Result<ReceiptSigner, MalformedReceiptKey>, ReceiptKeyError> {
+    let key = entropy::p256_key().map_err(ReceiptKeyError::Generate)?;
+    let pem = key.private_key_to_pem_pkcs8().map(zeroize::Zeroizing::new).map_err(ReceiptKeyError::Generate)?;
+    secret_file::write(path, &pem).map_err(ReceiptKeyError::Write)?;
+    Ok(ReceiptSigner::new(key))
 }
 
 impl Ledger {
@@ -164,3 +186,6 @@ fn published(shared: &Shared) -> Result<TreeHead, ReceiptUnavailable> {
 
 /// The private key, PKCS#8 in PEM.
 pub(crate) const RECEIPT_KEY_FILE: &str = "receipt.key";
+
+/// Its public side, SubjectPublicKeyInfo in PEM.
+pub(crate) const RECEIPT_PUBLIC_FILE: &str = "receipt.pub";

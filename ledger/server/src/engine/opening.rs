@@ -108,6 +108,11 @@ impl Inspected {
         }
     }
 
+    /// The data directory.
+    pub(crate) fn root(&self) -> &Folder {
+        &self.0.root
+    }
+
     /// Digest over all records of the index, which is written to the disk first.
     pub(crate) fn index_digest(&self) -> Result<Digest, OpenError> {
         self.0.index.flush().and_then(|()| self.0.index.digest()).map_err(OpenError::Index)
