@@ -4,5 +4,8 @@ mod api;
 mod crash;
 mod damage;
 mod entries;
+mod receipts;
 mod rig;
+mod stamping;
+mod static_export;
 mod tiles;

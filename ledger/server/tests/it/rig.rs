@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, LogConfig, Running, start};
+use ledger_server::{Config, LogConfig, Running, StampingConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -34,6 +34,7 @@ pub(crate) struct Rig {
     pub(crate) interval: Duration,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
+    pub(crate) stamping: Option<StampingConfig>,
 }
 
 /// A ledger at work in this process.
@@ -52,7 +53,7 @@ impl Rig {
             .open_or_issue(&tls, "server", &Leaf::server("ledger", &[], &[]), KeyAlgorithm::EcP256)
             .expect("a server certificate");
         let interval = Duration::from_millis(100);
-        Self { authority, folder, interval, public_read: false, segment_bytes_max: 1 << 20 }
+        Self { authority, folder, interval, public_read: false, segment_bytes_max: 1 << 20, stamping: None }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -68,6 +69,7 @@ impl Rig {
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
         config.segment_bytes_max = self.segment_bytes_max;
+        config.stamping = self.stamping.clone();
         config
     }
 

@@ -1,13 +1,12 @@
 //! What is believed of an authority, and what not. `openssl ts` is asked beside us.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+use fixtures_tsa::{Authority, Certificate};
 use ledger_timestamp::{
     Accuracy, Authorities, MalformedToken, Nonce, Revocation, TimestampRequest, TimestampResponse, Token, TokenRejected,
 };
 
 use openssl::x509::X509;
-
-use crate::authority::{Authority, Certificate};
 
 const DATA: &[u8] = b"ledger.test/log\n2\n...\n";
 
@@ -35,13 +34,13 @@ fn a_token_of_a_trusted_authority_is_believed_over_its_data_only() {
     assert_eq!(token.info().accuracy, Some(Accuracy(1_500_000)));
     let days_left = (verified.not_after - verified.gen_time.seconds()) / 86_400;
     assert!((29..=30).contains(&days_left), "{days_left}");
-    assert!(authority.openssl_believes(DATA));
+    assert!(authority.openssl_believes(&token.to_response(), DATA));
     let again = TimestampResponse::parse(&token.to_response()).unwrap().into_token().unwrap();
     assert_eq!(again, token);
     assert_eq!(authority.read("response.tsr"), token.to_response());
 
     assert!(matches!(token.verify(b"other", None, &trust), Err(TokenRejected::Imprint)));
-    assert!(!authority.openssl_believes(b"other"));
+    assert!(!authority.openssl_believes(&token.to_response(), b"other"));
     let nonce = request(1);
     assert!(matches!(token.verify(DATA, nonce.nonce(), &trust), Err(TokenRejected::Nonce)));
 }
