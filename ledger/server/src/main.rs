@@ -15,6 +15,7 @@ use ledger_timestamp::Authorities;
 use openssl::x509::X509;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use transport::secret_memory::forbid_core_dumps;
 use transport::server::{Limits, Shutdown};
 use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem};
 
@@ -146,6 +147,7 @@ enum LogFormat {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logs(arguments.log_format);
+    forbid_core_dumps();
     let done = match arguments.command {
         Command::Serve(serve) => run(*serve),
         Command::Fsck(inspect) => run_fsck(&inspect.data, inspect.json),

@@ -264,6 +264,8 @@ pub(crate) enum Inspected {
     EkCert,
     /// A ledger entry's CBOR
     Entry,
+    /// An IMA measurement list, ASCII or binary
+    Ima,
     /// A Keylime quote string, an agent's JSON answer around one, or a TPMS_ATTEST
     Quote,
 }

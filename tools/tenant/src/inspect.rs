@@ -3,6 +3,7 @@
 mod boot_log;
 mod certificate;
 mod entry;
+mod ima;
 mod quote;
 
 use std::{
@@ -19,8 +20,8 @@ use crate::{
     output::outln,
 };
 
-/// Largest file that is inspected: an agent's answer with a firmware log in it stays below 2 MiB.
-const FILE_BYTES_MAX: u64 = 8 << 20;
+/// Largest file that is inspected: a measurement list of a million entries has some 150 MiB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let bytes = read(&arguments.file)?;
@@ -28,6 +29,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
         Inspected::BootLog => boot_log::inspect(&bytes)?,
         Inspected::EkCert => certificate::inspect(&bytes)?,
         Inspected::Entry => entry::inspect(&bytes)?,
+        Inspected::Ima => ima::inspect(&bytes)?,
         Inspected::Quote => quote::inspect(&bytes)?,
     };
     if arguments.json.json {

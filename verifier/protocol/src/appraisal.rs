@@ -127,11 +127,13 @@ fn check_algorithms(reference: &Reference<'_>, evidence: &Evidence, findings: &m
     if bank.is_none() {
         findings.quote("invalid_hash_alg", not_accepted("hash", evidence.hash_alg(), &names(accepted.hash())));
     }
-    let claimed: Option<EncryptionAlgorithm> = evidence.enc_alg().parse().ok();
-    if !claimed.is_some_and(|claimed| accepted.encryption().contains(&claimed)) {
-        findings.quote("invalid_enc_alg", not_accepted("key", evidence.enc_alg(), &names(accepted.encryption())));
+    // The claims are only text; the key that must have signed says what it is and what it signs with.
+    let (claimed, own): (Option<EncryptionAlgorithm>, _) =
+        (evidence.enc_alg().parse().ok(), ak.public().encryption_algorithm());
+    if ![claimed, Some(own)].iter().all(|found| found.is_some_and(|found| accepted.encryption().contains(&found))) {
+        let expected = format!("{} (the attestation key is {own})", names(accepted.encryption()));
+        findings.quote("invalid_enc_alg", not_accepted("key", evidence.enc_alg(), &expected));
     }
-    // The claim is only text; the key that must have signed says what it signs with.
     let (claimed, scheme): (Option<SignatureScheme>, _) = (evidence.sign_alg().parse().ok(), ak.scheme().scheme);
     if !accepted.signing().contains(&scheme) || claimed != Some(scheme) {
         let expected = format!("{} (the attestation key signs {scheme})", names(accepted.signing()));

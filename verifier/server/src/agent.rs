@@ -1,5 +1,6 @@
 //! One agent's task: carries out what its session decides, in order, one thing at a time.
 
+mod allowance;
 mod command;
 mod delivery;
 mod history;
@@ -51,6 +52,7 @@ pub(crate) struct Agent {
     /// Leaf hash of the last verdict recorded by this task.
     verdict: Digest,
     logs_kept: round::LogsKept,
+    list_allowance: allowance::ListAllowance,
 }
 
 /// How a task came to its end.
@@ -90,6 +92,7 @@ impl Agent {
             round: None,
             verdict: Digest::ZERO,
             logs_kept: round::LogsKept::default(),
+            list_allowance: allowance::ListAllowance::full(services.clock.now()),
             id,
             services,
             view,

@@ -277,9 +277,18 @@ async fn supervise(fleet: Arc<Fleet>, stored: StoredAgent, view: Arc<RwLock<View
         tokio::select! {
             () = shutdown.started() => return,
             () = tokio::time::sleep(RESTART_PAUSE) => {}
+            () = turn_away(&commands) => {}
         }
         stored = fleet.services.store.agent(&id).ok().flatten();
     }
+}
+
+/// Answers commands that nobody can carry out now with [`TellError::Restarting`], by letting go of them. Never
+/// ends by itself.
+async fn turn_away(commands: &tokio::sync::Mutex<mpsc::Receiver<Command>>) {
+    let mut commands = commands.lock().await;
+    while let Some(_unheard) = commands.recv().await {}
+    std::future::pending().await
 }
 
 /// The end of an agent's chain and the binding it is enrolled under.

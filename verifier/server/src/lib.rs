@@ -18,7 +18,9 @@ mod store;
 mod terms;
 mod vault;
 
-use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use ledger_client::{AppendError, LedgerClient};
 use messages::ledger::Group;
@@ -109,7 +111,8 @@ impl Running {
 pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartError> {
     check_webhook(config.notify.webhook.as_ref())?;
     let folder = |source| StartError::Folder { path: config.data_dir.clone(), source };
-    std::fs::create_dir_all(&config.data_dir).map_err(folder)?;
+    // Policies, labels and sealed secrets lie below: others have no business here.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(folder)?;
     let vault = vault::Vault::open_or_create(&config.data_dir).map_err(StartError::Vault)?;
     let records = config.data_dir.join("records");
     let store = tokio::task::spawn_blocking(move || store::Store::open(&records)).await.map_err(StartError::Task)?;

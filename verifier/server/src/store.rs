@@ -153,6 +153,16 @@ impl Store {
         Ok(agents)
     }
 
+    /// The ids of all agents.
+    pub(crate) fn ids(&self) -> Result<Vec<AgentId>, StoreError> {
+        let mut ids = Vec::new();
+        for key in self.terms.iter().keys() {
+            let key = key.map_err(failed("read"))?;
+            ids.extend(std::str::from_utf8(&key).ok().and_then(|text| text.parse::<AgentId>().ok()));
+        }
+        Ok(ids)
+    }
+
     /// One agent.
     pub(crate) fn agent(&self, id: &AgentId) -> Result<Option<StoredAgent>, StoreError> {
         let terms = self.row(&self.terms, id)?;
@@ -200,9 +210,16 @@ impl Store {
         self.row(&self.departed, id)
     }
 
-    /// Adds or replaces what has to be told, durably.
-    pub(crate) async fn put_message<M: Serialize>(&self, key: &str, message: &M) -> Result<(), StoreError> {
-        self.outbox.insert(key, json(message)).map_err(failed("written"))?;
+    /// Adds or replaces what has to be told, all or nothing, durably.
+    pub(crate) async fn put_messages<M: Serialize>(
+        &self,
+        messages: impl IntoIterator<Item = (String, M)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, message) in messages {
+            batch.insert(key.as_bytes(), json(&message));
+        }
+        self.outbox.apply_batch(batch).map_err(failed("written"))?;
         self.flush().await
     }
 

@@ -95,7 +95,7 @@ pub(crate) enum TermsError {
     MtlsDisabled,
     #[error("mtls_cert is no PEM certificate")]
     MtlsMalformed,
-    #[error("revocation_key is no PEM RSA private key")]
+    #[error("revocation_key is no PEM RSA private key of {REVOCATION_KEY_BITS_MIN} bits or more")]
     RevocationKey,
     #[error("v is not base64 of 16 or 32 bytes")]
     ShareV,
@@ -279,7 +279,9 @@ fn rsa_key(pem: Option<&str>) -> Result<Option<Zeroizing<Vec<u8>>>, TermsError> 
     // The callback answers "no password"; without it openssl would ask at the terminal.
     let key = PKey::private_key_from_pem_callback(pem.as_bytes(), |_| Ok(0));
     match key {
-        Ok(key) if key.id() == Id::RSA => Ok(Some(Zeroizing::new(pem.as_bytes().to_vec()))),
+        Ok(key) if key.id() == Id::RSA && key.bits() >= REVOCATION_KEY_BITS_MIN => {
+            Ok(Some(Zeroizing::new(pem.as_bytes().to_vec())))
+        }
         Ok(_) | Err(_) => Err(TermsError::RevocationKey),
     }
 }
@@ -318,6 +320,8 @@ const ALGORITHMS_MAX: u64 = 32;
 const ALGORITHM_BYTES_MAX: u64 = 32;
 /// An RSA-4096 certificate with a long list of names has 4 KiB.
 const CERTIFICATE_BYTES_MAX: u64 = 16 << 10;
+/// Every tenant's size; a key too small for the signature would leave all channels untold when it counts.
+const REVOCATION_KEY_BITS_MIN: u32 = 2_048;
 /// RFC 1035 §2.3.4.
 const HOST_BYTES_MAX: usize = 253;
 

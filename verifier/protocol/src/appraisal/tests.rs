@@ -263,3 +263,15 @@ fn no_flipped_bit_passes() {
         }
     }
 }
+
+#[test]
+fn a_key_of_an_algorithm_that_is_not_accepted_fails_whatever_it_is_called() {
+    let mut bench = Bench::new();
+    let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let strong = names(&["ecc384", "rsa4096"]);
+    bench.accepted = AlgorithmsAccepted::from_names(&names(&["sha256"]), &strong, &names(&["ecdsa"])).unwrap();
+    for claim in ["ecc384", "rsa4096", "ecc256"] {
+        let answer = IntegrityQuote { enc_alg: claim.into(), ..bench.honest() };
+        fails_with(&bench.appraise(&answer), &["qoute_validation.invalid_enc_alg"]);
+    }
+}

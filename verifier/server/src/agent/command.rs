@@ -86,14 +86,14 @@ impl Agent {
     }
 
     async fn act(&mut self, action: &str, actor: &str, input: Input) -> Result<VecDeque<Effect>, CommandError> {
-        self.insist(vec![entries::operator_action(action, actor, &self.id, "")]).await?;
+        self.insist_with_owed(entries::operator_action(action, actor, &self.id, "")).await?;
         let effects = self.handle(input);
         self.keep_row().await?;
         Ok(effects)
     }
 
     async fn delete(&mut self, actor: &str) -> Result<VecDeque<Effect>, CommandError> {
-        self.insist(vec![entries::operator_action("agent-delete", actor, &self.id, "")]).await?;
+        self.insist_with_owed(entries::operator_action("agent-delete", actor, &self.id, "")).await?;
         let departed = DepartedRow { next_seq: self.next_seq, enrolled: self.enrolled };
         self.services.store.remove_agent(&self.id, departed).await.map_err(CommandError::Store)?;
         Ok(VecDeque::new())
@@ -140,12 +140,20 @@ impl Agent {
             row.terms.bound.binding = wanted;
             fleet::check_binding(&self.services, &self.id, &row.terms, enrolled).await?;
             row.terms.bound.binding = Some(enrolled);
-            let items = vec![
+            let mut items = vec![
                 entries::policy(row.terms.policy_entry(enrolled)),
                 entries::operator_action("agent-update", actor, &self.id, &fleet::detail(&row.terms)),
             ];
+            let owed = self.owed_revocation();
+            let owes = owed.is_some();
+            items.extend(owed);
             match self.append(head, items).await {
-                Ok(_) => return Ok(enrolled),
+                Ok(_) => {
+                    if owes {
+                        self.tell_of_failure().await;
+                    }
+                    return Ok(enrolled);
+                }
                 Err(Input::Conflict) => {}
                 Err(input) => return Err(refused_or_unavailable(input)),
             }
@@ -170,6 +178,20 @@ impl Agent {
     async fn keep_row(&self) -> Result<(), CommandError> {
         let (id, terms, record) = (self.id.clone(), self.terms.clone(), self.record_row());
         self.services.store.put_agent(&StoredAgent { id, terms, record }).await.map_err(CommandError::Store)
+    }
+
+    /// Appends an operator's action, and before it the revocation of a failure that waits for the ledger: the action
+    /// makes the session forget the failure, and those who wait for news of it must not be forgotten with it.
+    async fn insist_with_owed(&mut self, action: Item) -> Result<(), CommandError> {
+        // Whether one is owed shows once the chain has been taken in.
+        self.head().await.map_err(refused_or_unavailable)?;
+        let owed = self.owed_revocation();
+        let owes = owed.is_some();
+        self.insist(owed.into_iter().chain([action]).collect()).await?;
+        if owes {
+            self.tell_of_failure().await;
+        }
+        Ok(())
     }
 
     /// Appends entries wherever the chain ends; on the fleet's chain when the agent has left it.

@@ -68,6 +68,7 @@ impl Agent {
 
     async fn asked(&mut self) -> Result<Judged, Input> {
         let head = self.head().await?;
+        self.check_enrolment()?;
         let beacon = self.services.ledger.beacon().await;
         let beacon = beacon.map_err(|error| Input::LedgerUnavailable(chain(&error)))?;
         let salt = entropy::random::<32>().map(|salt| Digest(*salt));
@@ -91,6 +92,21 @@ impl Agent {
         };
         self.round = Some(Round { appraisal, challenge, evidence, head, lists: Lists::of(answer) });
         Ok(judged)
+    }
+
+    /// Whether the chain still enrols the TPM that the terms are about. The place is as good as the head: an
+    /// enrolment that comes later moves the chain's end, and nothing of this round is appended then.
+    fn check_enrolment(&mut self) -> Result<(), Input> {
+        let refused = match (self.enrolled, self.terms.terms.bound.binding) {
+            (Some(enrolled), Some(bound)) if enrolled == bound => return Ok(()),
+            (Some(enrolled), _) => {
+                format!("the agent is now enrolled under the binding {enrolled}; update or delete it")
+            }
+            (None, _) => "the agent is not enrolled; delete it, or let it register again".to_owned(),
+        };
+        // Read again the next time: nothing else would bring the chain's news.
+        self.head = None;
+        Err(Input::LedgerRefused(refused))
     }
 
     /// Appends quote and verdict, and the key's step, in one group; blobs first.
@@ -130,7 +146,8 @@ impl Agent {
             items.push(entries::key_step(step, self.key_id(), &event));
         }
         let receipts = self.append(round.head, items).await?;
-        self.logs_kept.ima_next = logs.ima.from + logs.ima.count;
+        // Where the list began is the agent's word.
+        self.logs_kept.ima_next = logs.ima.from.saturating_add(logs.ima.count);
         Ok(receipts.get(1).map(|verdict| verdict.leaf_hash).unwrap_or_default())
     }
 
@@ -143,18 +160,39 @@ impl Agent {
         if let Some(log) = &lists.boot_log {
             let digest = Digest(sha256(log));
             // Resent whole each time; stored once.
-            if self.logs_kept.boot_log != Some(digest) {
-                self.keep(log.clone()).await?;
-                self.logs_kept.boot_log = Some(digest);
+            let known = self.logs_kept.boot_log == Some(digest);
+            if known || self.allows(log.len()) {
+                if !known {
+                    self.keep_list(log.clone()).await?;
+                    self.logs_kept.boot_log = Some(digest);
+                }
+                logs.boot_log = Some(digest);
             }
-            logs.boot_log = Some(digest);
         }
-        if let Some((from, text)) = &lists.ima {
+        if let Some((from, text)) = &lists.ima
+            && self.allows(text.len())
+        {
             let count = text.lines().count() as u64;
-            let delta = if count == 0 { None } else { Some(self.keep(text.clone().into_bytes()).await?) };
+            let delta = if count == 0 { None } else { Some(self.keep_list(text.clone().into_bytes()).await?) };
             logs.ima = ImaDelta { from: *from, count, delta };
         }
         Ok(logs)
+    }
+
+    /// Whether the agent may have so much more kept. What is left out is named by no entry.
+    fn allows(&mut self, bytes: usize) -> bool {
+        let allowed = self.list_allowance.has(bytes, self.services.clock.now());
+        if !allowed {
+            tracing::warn!(agent = %self.id, bytes, "an agent's lists grow faster than they are kept; one is left out");
+        }
+        allowed
+    }
+
+    async fn keep_list(&mut self, list: Vec<u8>) -> Result<Digest, Input> {
+        let bytes = list.len();
+        let kept = self.keep(list).await?;
+        self.list_allowance.spend(bytes);
+        Ok(kept)
     }
 
     async fn keep(&self, bytes: Vec<u8>) -> Result<Digest, Input> {

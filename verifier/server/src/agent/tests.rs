@@ -106,3 +106,47 @@ async fn a_status_goes_stale_by_itself() {
     assert_eq!(status(0), AttestationStatus::Pending);
     assert_eq!(status(10_001), AttestationStatus::Timeout);
 }
+
+#[tokio::test]
+async fn news_that_nobody_waits_for_any_more_have_reached_every_channel() {
+    use futures_util::FutureExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let services = services(folder.path());
+    for id in ["node-1", "node-2", "node-3"] {
+        let agent = StoredAgent { id: id.parse().unwrap(), ..stored(&services) };
+        services.store.put_agent(&agent).await.unwrap();
+    }
+    let agent = stored(&services);
+    let key = fixtures_softtpm::shared(fixtures_softtpm::KeyKind::RSA_2048, 0).private_key_to_pem_pkcs8().unwrap();
+    let news = crate::outbox::News {
+        agent: &agent.id,
+        event: "pcr_validation.invalid_pcr_15",
+        kind: "revocation",
+        severity: None,
+        terms: &agent.terms.terms,
+        text: String::new(),
+        verdict: Some(Digest([1; 32])),
+    };
+    // As when an operator's command cuts the round short in which it is posted.
+    let _ = crate::outbox::post(&services, &news, Some(&key)).now_or_never();
+    assert_eq!(services.store.messages::<crate::outbox::Message>().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_command_to_an_agent_whose_record_is_gone_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let services = services(folder.path());
+    let agent = stored(&services);
+    services.store.put_agent(&agent).await.unwrap();
+    let (handle, shutdown) = Shutdown::new();
+    let fleet = Fleet::resume(Arc::clone(&services), shutdown).unwrap();
+    let departed = crate::store::DepartedRow { next_seq: 0, enrolled: None };
+    services.store.remove_agent(&agent.id, departed).await.unwrap();
+    let _ = fleet.tell(&agent.id, |_reply| Command::Panic).await;
+    let reason = || fleet.status(&agent.id, services.clock.now()).unwrap().reason.unwrap_or_default();
+    until("the loss shows", || reason().contains("gone")).await;
+    let told = fleet.tell(&agent.id, |reply| Command::Stop { actor: "operator".into(), reply });
+    let answer = tokio::time::timeout(Duration::from_secs(5), told).await;
+    assert!(matches!(answer, Ok(Err(TellError::Restarting))), "{answer:?}");
+    handle.start();
+}

@@ -122,6 +122,9 @@ fn a_revocation_key_must_be_rsa() {
     let rsa = parse(&with("revocation_key", pem(fixtures_softtpm::shared(KeyKind::RSA_2048, 0)))).unwrap();
     assert!(rsa.revocation_key.is_some());
     assert!(matches!(refusal(&with("revocation_key", pem(generate(KeyKind::P256)))), TermsError::RevocationKey));
+    // Too small for the signature that a notice needs.
+    let small = openssl::rsa::Rsa::generate(512).and_then(PKey::from_rsa).unwrap();
+    assert!(matches!(refusal(&with("revocation_key", pem(small))), TermsError::RevocationKey));
 }
 
 #[test]

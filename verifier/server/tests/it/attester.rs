@@ -48,6 +48,8 @@ pub(crate) enum Manner {
     /// Answers with no quote at all.
     Garbage,
     Refuse(u16),
+    /// Says that its IMA list begins with the last entry there can be.
+    LastImaEntry,
     /// Speaks version 2.1 alone.
     Old,
 }
@@ -261,7 +263,13 @@ fn make_quote(state: &mut State, manner: Manner, request: &Request) -> Response 
         }
         _ => {}
     }
-    ok(json!({"quote": text, "hash_alg": "sha256", "enc_alg": "ecc256", "sign_alg": "ecdsa", "pubkey": pem}))
+    let mut results =
+        json!({"quote": text, "hash_alg": "sha256", "enc_alg": "ecc256", "sign_alg": "ecdsa", "pubkey": pem});
+    if manner == Manner::LastImaEntry {
+        results["ima_measurement_list"] = json!("one\ntwo\n");
+        results["ima_measurement_list_entry"] = json!(u64::MAX);
+    }
+    ok(results)
 }
 
 async fn take_share(state: &Mutex<State>, ledger: &LedgerClient, id: &AgentId, request: &Request) -> Response {
