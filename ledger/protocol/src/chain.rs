@@ -455,7 +455,10 @@ fn apply_to_fleet(entry: &Entry, signed: impl Fn(u64) -> Option<Digest>) -> Resu
         },
         Kind::Revocation => decode::<Revocation>(entry).map(drop),
         Kind::ServiceStart => decode::<ServiceStart>(entry).map(drop),
-        Kind::Timestamp => decode::<TimestampBody>(entry).map(drop),
+        Kind::Timestamp => {
+            let TimestampBody { tree_size, note, .. } = decode(entry)?;
+            expect_signed(tree_size, note, signed)
+        }
         Kind::Census | Kind::Maintenance | Kind::Unknown(_) => Ok(()),
         Kind::Enrol | Kind::KeyRelease | Kind::Miss | Kind::Quote | Kind::Retire | Kind::Verdict => {
             Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN })

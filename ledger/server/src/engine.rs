@@ -45,6 +45,7 @@ use crate::segment::Segments;
 use crate::stamping::StampingConfig;
 use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
+use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -62,6 +63,8 @@ pub struct LogConfig {
     pub segment_bytes_max: u64,
     /// Who stamps the log's checkpoints; nobody if there is none.
     pub stamping: Option<StampingConfig>,
+    /// Who cosigns the log's checkpoints before they are published; nobody if `None`.
+    pub witnesses: Option<WitnessConfig>,
 }
 
 impl LogConfig {
@@ -74,6 +77,7 @@ impl LogConfig {
             path: path.into(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
             stamping: None,
+            witnesses: None,
         }
     }
 }
@@ -95,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) clock: Clock,
+    pub(crate) coverage: Coverage,
     /// Entries that are durable, indexed and in the level files.
     pub(crate) durable_size: AtomicU64,
     /// Why nothing more is accepted.
@@ -173,10 +178,15 @@ impl Ledger {
         let stamps = Stamps::open(&opened.root);
         let path = config.path.join(STAMPS_FOLDER);
         let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
+        let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
+        let verifier = opened.identity.signer.verifier();
+        let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
+            .map_err(OpenError::Witnesses)?;
         let shared = Arc::new(Shared {
             blobs: opened.blobs,
             checkpoints: opened.checkpoints,
             clock: Clock::starting_at(opened.state.totals().recorded),
+            coverage,
             durable_size: AtomicU64::new(opened.state.totals().size),
             failure: OnceLock::new(),
             index: opened.index,
@@ -212,6 +222,7 @@ impl Ledger {
             signed: opened.signed.map(|signed| signed.note),
             signer: opened.identity.signer,
             ownership: opened.ownership,
+            witnessing,
         };
         let threads = vec![
             spawn("ledger-sequence", move || sequencing.run(&submissions, &sealed))?,
@@ -381,6 +392,7 @@ impl Shared {
         let reason = reason.into();
         tracing::error!(reason, "the ledger stops accepting entries; restart it when the cause is mended");
         let _ = self.failure.set(reason);
+        self.coverage.end();
         self.make_progress(|_| {});
     }
 

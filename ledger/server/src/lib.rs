@@ -22,6 +22,7 @@ mod stamping;
 mod stamps;
 mod static_export;
 mod store;
+mod witnessing;
 
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX};
@@ -35,3 +36,6 @@ pub use service::{Config, Running, StartError, StopError, start};
 pub use stamping::{StampingAuthority, StampingAuthorityError, StampingConfig, StampingNameTaken};
 pub use static_export::{ExportError, ExportReport, export};
 pub use store::IndexError;
+pub use witnessing::{
+    Contradiction, WITNESS_TIMEOUT, WitnessConfig, WitnessPolicy, WitnessPolicyError, WitnessesRefuse,
+};

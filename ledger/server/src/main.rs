@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ledger_server::{Config, LogConfig, Severity, StampingAuthority, StampingConfig, export, fsck, info, reindex};
+use ledger_server::{
+    Config, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig, WitnessPolicy, export, fsck, info,
+    reindex,
+};
 use ledger_timestamp::Authorities;
 use openssl::x509::X509;
 use tokio::signal::unix::{SignalKind, signal};
@@ -79,6 +82,22 @@ struct Serve {
     /// Milliseconds between checkpoints while entries come.
     #[arg(long, env = "ATTESTRY_LEDGER_CHECKPOINT_INTERVAL_MS", value_name = "MS", default_value_t = 1_000)]
     checkpoint_interval_ms: u64,
+
+    /// The witnesses to ask for cosignatures, a C2SP tlog-policy file with their addresses.
+    #[arg(long, env = "ATTESTRY_LEDGER_WITNESS_POLICY", value_name = "FILE")]
+    witness_policy: Option<PathBuf>,
+
+    /// The authorities of the witnesses' servers, PEM; needed for addresses with https.
+    #[arg(long, env = "ATTESTRY_LEDGER_WITNESS_CA", value_name = "FILE", requires = "witness_policy")]
+    witness_ca: Option<PathBuf>,
+
+    /// Milliseconds that a checkpoint waits for cosignatures before it is published.
+    #[arg(long, env = "ATTESTRY_LEDGER_WITNESS_TIMEOUT_MS", value_name = "MS", default_value_t = 1_000)]
+    witness_timeout_ms: u64,
+
+    /// Start although no witness can be asked whether this folder is the newest state of the log.
+    #[arg(long, requires = "witness_policy")]
+    danger_start_unchecked: bool,
 
     /// Let everyone read checkpoint and tiles, without a certificate.
     #[arg(long, env = "ATTESTRY_LEDGER_PUBLIC_READ")]
@@ -183,12 +202,18 @@ fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
 
 fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     let identity = Identity::load(&serve.tls_cert, &serve.tls_key)?;
-    let clients = certificates(&serve.client_ca)?;
+    let clients = authorities(&serve.client_ca)?;
     let mut log = LogConfig::new(serve.data);
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
     log.instance = serve.instance;
     log.origin = serve.origin;
     log.stamping = stamping(serve.stamping)?;
+    if let Some(path) = &serve.witness_policy {
+        let mut witnesses = witnesses(path, serve.witness_ca.as_deref())?;
+        witnesses.timeout = Duration::from_millis(serve.witness_timeout_ms);
+        witnesses.danger_start_unchecked = serve.danger_start_unchecked;
+        log.witnesses = Some(witnesses);
+    }
     Ok(Config {
         address: serve.listen,
         limits: Limits::default(),
@@ -207,8 +232,8 @@ fn stamping(stamping: Stamping) -> Result<Option<StampingConfig>, Box<dyn Error>
     trusted
         .trust_pem(&read(roots)?)
         .map_err(|error| format!("{} holds no PEM certificate: {error}", roots.display()))?;
-    let authorities = stamping.tsa_tls_ca.as_deref().map_or(Ok(Vec::new()), certificates)?;
-    let tls = ClientTlsConfig { authorities, host_names: HostNames::Checked, identity: None };
+    let servers = stamping.tsa_tls_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let tls = ClientTlsConfig { authorities: servers, host_names: HostNames::Checked, identity: None };
     let config = StampingConfig::new(
         stamping.tsa,
         Duration::from_secs(stamping.tsa_period_s),
@@ -217,15 +242,6 @@ fn stamping(stamping: Stamping) -> Result<Option<StampingConfig>, Box<dyn Error>
         trusted,
     )?;
     Ok(Some(config))
-}
-
-fn certificates(path: &Path) -> Result<Vec<X509>, Box<dyn Error>> {
-    let found = certificates_from_pem(&read(path)?);
-    Ok(found.map_err(|error| format!("{} holds no PEM certificate: {error}", path.display()))?)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 fn run_export(arguments: &Export) -> Result<ExitCode, Box<dyn Error>> {
@@ -238,6 +254,25 @@ fn run_export(arguments: &Export) -> Result<ExitCode, Box<dyn Error>> {
         writeln!(out, "{entries} entries of {origin}: {} files written, {} kept", report.written, report.kept)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn witnesses(policy: &Path, authorities_file: Option<&Path>) -> Result<WitnessConfig, Box<dyn Error>> {
+    let policy = WitnessPolicy::parse(&read(policy)?)?;
+    if policy.uses_tls() && authorities_file.is_none() {
+        return Err("the witness policy has https addresses; name their authorities with --witness-ca".into());
+    }
+    let authorities = authorities_file.map(authorities).transpose()?.unwrap_or_default();
+    let tls = ClientTlsConfig { authorities, host_names: HostNames::Checked, identity: None };
+    Ok(WitnessConfig::new(policy, ClientTls::new(&tls)?))
+}
+
+fn authorities(path: &Path) -> Result<Vec<X509>, Box<dyn Error>> {
+    let certificates = certificates_from_pem(&read(path)?);
+    Ok(certificates.map_err(|error| format!("{} holds no PEM certificate: {error}", path.display()))?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    Ok(std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
 }
 
 fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {

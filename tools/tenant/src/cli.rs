@@ -86,6 +86,12 @@ pub(crate) struct UpArguments {
     /// Time between quotes where an add does not say
     #[arg(long, default_value_t = 2_000, value_name = "MS")]
     pub(crate) interval_ms: u64,
+    /// Witnesses to ask for cosignatures: a C2SP tlog-policy file with their addresses
+    #[arg(long, value_name = "FILE")]
+    pub(crate) witness_policy: Option<PathBuf>,
+    /// Authorities of the witnesses' servers, PEM; needed for https addresses
+    #[arg(long, value_name = "FILE", requires = "witness_policy")]
+    pub(crate) witness_ca: Option<PathBuf>,
     /// Serve checkpoint and tiles without a client certificate
     #[arg(long)]
     pub(crate) public_log: bool,

@@ -14,6 +14,7 @@ use super::writes::digest;
 use super::{Refusal, cbor, chain_of, immutable, note, number, numbers};
 use crate::engine::Ledger;
 use crate::segment::ReadError;
+use crate::witnessing::Described;
 
 pub(super) fn blob(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
     match ledger.shared.blobs.get(&digest(request)?) {
@@ -183,6 +184,7 @@ pub(super) fn checkpoint(ledger: &Ledger, request: &Request) -> Result<Response,
 
 pub(super) fn info(ledger: &Ledger, _: &Request) -> Result<Response, Refusal> {
     let info = ledger.info().map_err(|error| Refusal::broken(&error))?;
+    let info = Described::new(info, &ledger.shared.coverage);
     let body = serde_json::to_vec(&info).map_err(|error| Refusal::broken(&error))?;
     Ok(Response::new(StatusCode::OK, "application/json", body))
 }

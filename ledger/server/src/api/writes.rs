@@ -9,14 +9,22 @@ use transport::router::{Request, Response};
 
 use super::{Refusal, cbor};
 use crate::engine::{Ledger, chain};
+use crate::witnessing::Ack;
 
 pub(super) async fn append(ledger: Arc<Ledger>, request: Request) -> Response {
     let request_id = request.request_id.clone();
     let answered = async {
+        let coverage = &ledger.shared.coverage;
+        if let Some((stranger, _)) = request.query.iter().find(|(name, _)| *name != "ack") {
+            return Err(Refusal::Malformed(format!("unknown parameter {stranger:?}; expected ack")));
+        }
+        let ack = Ack::parse(request.query.get("ack"), coverage);
+        let ack = ack.map_err(|error| Refusal::Malformed(error.to_string()))?;
         // Decoding eight megabytes takes long enough to hold up others on this thread.
         let decoded = tokio::task::spawn_blocking(move || decode(&request)).await;
         let request = decoded.map_err(|error| Refusal::broken(&error))??;
         let answer = ledger.append(request).await?;
+        coverage.wait(ack, &answer).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
         Ok(cbor(&answer))
     };
     answered.await.unwrap_or_else(|refusal: Refusal| refusal.into_response(&request_id))

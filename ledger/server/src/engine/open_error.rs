@@ -14,6 +14,7 @@ use crate::ownership::OwnershipError;
 use crate::receipts::ReceiptKeyError;
 use crate::segment::BatchFlaw;
 use crate::store::IndexError;
+use crate::witnessing::WitnessesRefuse;
 
 /// Why a log was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -157,4 +158,7 @@ pub enum OpenError {
     /// The system gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// A witness knows of another history, or none can be asked.
+    #[error("the log does not start before its witnesses")]
+    Witnesses(#[source] WitnessesRefuse),
 }

@@ -9,3 +9,4 @@ mod rig;
 mod stamping;
 mod static_export;
 mod tiles;
+mod witnessed;
