@@ -114,6 +114,9 @@ fn a_receipt_has_the_bytes_of_the_specification() {
     let text = hex::encode(&bytes);
     assert_eq!(&text[..unsigned.len()], unsigned);
     assert_eq!(bytes.len(), unsigned.len() / 2 + 64);
+    let signature = "072d7c50efdbc6df478fb38085fe06fc455d8c3a2691e7f9b104a88779f1ba90\
+                     d339a316b90c7683da487af9221706c160fbc906e28308e907887a4783bda30e";
+    assert_eq!(&text[unsigned.len()..], signature);
 }
 
 /// Replaces the first occurrence of `from` in the receipt's hexadecimal.
