@@ -116,6 +116,7 @@ pub(crate) fn spawn(ledger: &Arc<Ledger>, config: &StampingConfig, shutdown: &Sh
             ledger: Arc::clone(ledger),
             looked: 0,
             not_before: UnixMillis(0),
+            renewal_not_before: UnixMillis(0),
         };
         tokio::spawn(stamper.run(shutdown.clone()))
     });
@@ -133,6 +134,8 @@ struct Stamper {
     looked: u64,
     /// When the authority may be asked again.
     not_before: UnixMillis,
+    /// When it may be asked again for a stamp that lasts longer.
+    renewal_not_before: UnixMillis,
 }
 
 /// The latest stamp.
@@ -231,7 +234,7 @@ impl Stamper {
                 }
                 let authority = &self.authority.name;
                 tracing::warn!(authority, old, new, "a stamp expires soon, and a new one would not last longer");
-                self.not_before = self.after(RENEWAL_RETRY);
+                self.renewal_not_before = self.after(RENEWAL_RETRY);
                 Ok(())
             }
         }
@@ -251,7 +254,8 @@ impl Stamper {
         if now.0 >= last.at.0.saturating_add(millis(self.config.period)) && self.has_news(published.size).await? {
             return Ok(Due::Stamp(published));
         }
-        if now.0.saturating_add(millis(self.config.renew_before)) >= last.not_after.0 {
+        let expires_soon = now.0.saturating_add(millis(self.config.renew_before)) >= last.not_after.0;
+        if expires_soon && now >= self.renewal_not_before {
             return Ok(Due::Renewal(published));
         }
         Ok(Due::Nothing)

@@ -286,6 +286,19 @@ async fn a_stamp_is_renewed_before_its_certificate_expires_by_one_that_lasts_lon
     assert!(fsck(&rig.data()).unwrap().is_sound());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_brought_nothing_delays_no_stamp_on_news() {
+    let tsa = Tsa::new(5, false).await;
+    let mut rig = Rig::new();
+    stamped_by(&mut rig, &[("tsa", &tsa)], &[&tsa], Duration::from_millis(100));
+    let served = rig.serve().await;
+    wait_for("a renewal is tried", || tsa.asked() >= 2).await;
+    assert_eq!(kept(&rig, ".tsr").len(), 1);
+    rig.ledger_client(&served.url).append(fleet(vec![action("news")])).await.unwrap();
+    wait_for("a stamp on the news", || kept(&rig, ".logged").len() == 2).await;
+    served.stop().await;
+}
+
 #[test]
 fn two_authorities_of_one_name_are_refused() {
     let tls = ClientTlsConfig { authorities: Vec::new(), host_names: HostNames::Checked, identity: None };
