@@ -133,7 +133,7 @@ pub(crate) enum TenantCommand {
     Status(AgentArguments),
     /// Stops asking a machine for quotes
     Stop(AgentArguments),
-    /// Changes what is asked of a machine, keeping its history
+    /// Changes what is asked of a machine, keeping its history; what is not given is no longer asked
     Update(Box<PolicyArguments>),
 }
 
@@ -210,6 +210,7 @@ pub(crate) struct PolicyArguments {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   attestry tenant add node-1 --tpm-policy @pcrs.json --label role=hypervisor --label site=ams1
+  attestry tenant add node-1 --runtime-policy runtime.json --mb-policy boot.json --wait 30
   attestry tenant add node-1 --payload bootstrap.zip --wait 60
 
 The payload is encrypted here; the machine gets one half of its key now, the other from the verifier after a pass.")]

@@ -9,5 +9,6 @@ mod extracted;
 mod false_logs;
 mod log;
 mod machine;
+mod measured;
 mod sound;
 mod witnessed;

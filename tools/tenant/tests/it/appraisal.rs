@@ -6,6 +6,9 @@ use fixtures_softtpm::measured::{boot, boot_policy, runtime_policy};
 
 use crate::{machine::Machine, process::text, site::Site};
 
+/// Path and content.
+type File<'a> = (&'a str, &'a [u8]);
+
 const KERNEL: &[u8] = b"linux 6.1";
 const COMMAND_LINE: &str = "/vmlinuz-6.1 root=/dev/vda1 ro";
 const PATTERN: &str = r"/vmlinuz-6\.1 root=/dev/vda1 ro";
@@ -17,7 +20,7 @@ fn write(site: &Site, name: &str, content: &str) -> String {
 }
 
 /// Adds a machine with both policies.
-fn add(site: &Site, machine: &Machine, files: &[(&str, &[u8])]) {
+fn add(site: &Site, machine: &Machine, files: &[File<'_>]) {
     let runtime = write(site, "runtime.json", &runtime_policy(files, &[]));
     let boot = write(site, "boot.json", &boot_policy(&[KERNEL], PATTERN));
     let added = site.tenant(&["add", &machine.id, "--runtime-policy", &runtime, "--mb-policy", &boot]);
@@ -73,11 +76,11 @@ fn a_package_update_across_two_policy_epochs_raises_no_alarm() {
     machine.boot(&boot(KERNEL, COMMAND_LINE));
     machine.run("/usr/bin/app", b"app 1");
     site.enrol(&mut machine);
-    let (old, new): ((&str, &[u8]), (&str, &[u8])) = (("/usr/bin/app", b"app 1"), ("/usr/bin/app", b"app 2"));
+    let (old, new): (File<'_>, File<'_>) = (("/usr/bin/app", b"app 1"), ("/usr/bin/app", b"app 2"));
     add(&site, &machine, &[old]);
     site.wait_for_passes(&machine, 1);
     let boot_policy = site.folder.path().join("boot.json").to_str().unwrap().to_owned();
-    let epoch = |number: u32, files: &[(&str, &[u8])]| {
+    let epoch = |number: u32, files: &[File<'_>]| {
         let runtime = write(&site, &format!("runtime-{number}.json"), &runtime_policy(files, &[]));
         let updated = site.tenant(&["update", &machine.id, "--runtime-policy", &runtime, "--mb-policy", &boot_policy]);
         assert!(updated.status.success(), "{}", text(&updated));

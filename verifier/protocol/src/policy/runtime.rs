@@ -67,3 +67,6 @@ pub fn opened(document: &[u8], key_pem: Option<&[u8]>, now: i64) -> Result<Vec<u
 
 /// The layer's name in findings.
 const LAYER: &str = "runtime";
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ use crate::{
     stand::{Stand, until},
 };
 
+/// Path and content.
+type File<'a> = (&'a str, &'a [u8]);
+
 const KERNEL: &[u8] = b"linux 6.1";
 const COMMAND_LINE: &str = "/vmlinuz-6.1 root=/dev/vda1 ro";
 
@@ -152,11 +155,11 @@ async fn what_an_exclude_hides_passes_and_is_told_of() {
 async fn a_package_update_over_two_policy_epochs_raises_no_alarm() {
     let stand = Stand::start().await;
     let attester = machine(&stand, "node-1").await;
-    let upload = |files: &[(&str, &[u8])]| {
+    let upload = |files: &[File<'_>]| {
         let policy = STANDARD.encode(runtime_policy(files, &[]));
         json!({"tpm_policy": "{}", "runtime_policy": policy, "runtime_policy_key": ""}).to_string()
     };
-    let (old, new): ((&str, &[u8]), (&str, &[u8])) = (("/usr/bin/app", b"app 1"), ("/usr/bin/app", b"app 2"));
+    let (old, new): (File<'_>, File<'_>) = (("/usr/bin/app", b"app 1"), ("/usr/bin/app", b"app 2"));
     let path = "/v2.6/allowlists/site";
     let (status, body) = stand.ask(Method::POST, path, Some(upload(&[old]))).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
