@@ -7,6 +7,7 @@
 mod apart;
 mod cli;
 mod machine;
+mod policy;
 mod process;
 mod restarts;
 mod site;
