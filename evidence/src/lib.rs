@@ -1,7 +1,7 @@
 //! TPM 2.0 evidence: keys, quotes, PCR values and EK certificates, parsed from bytes and then authenticated.
 //!
-//! Not in it: what a machine *should* measure (policies), who may claim an identity, transport, storage, a clock or a
-//! random source. Time and randomness come in as values; nothing here reads a file or opens a socket.
+//! Beside them what was measured, boot event logs, and policies' match engines over it. Not in it: which policy applies
+//! to whom, who may claim an identity, transport, storage, a clock or a random source. Time and randomness come in as values; nothing here reads a file or opens a socket.
 //!
 //! The way through the crate follows *parse, then verify, then use*: [`public::Public::from_tpm2b`] gives a key's form,
 //! [`public::Ak::new`] decides that it is an attestation key, [`quote::Quote::parse`] gives a quote's form and

@@ -100,6 +100,131 @@ pub fn item_end(bytes: &[u8], start: usize) -> Result<usize, CborError> {
     skip(bytes, start, 0)
 }
 
+/// Reads an item of a known shape piece by piece, as strictly as [`decode`] and without allocating.
+///
+/// What it accepts from the first piece to [`Reader::finish`] is deterministic encoding; each piece
+/// that is not what was asked for is [`CborError::Form`].
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    at: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { at: 0, bytes }
+    }
+
+    /// The head of an array; returns how many items follow.
+    ///
+    /// # Errors
+    /// [`CborError`] if something else is next.
+    pub fn array(&mut self) -> Result<u64, CborError> {
+        self.head(ARRAY)
+    }
+
+    /// The head of an array of exactly `count` items.
+    ///
+    /// # Errors
+    /// [`CborError`] if something else is next.
+    pub fn array_of(&mut self, count: u64) -> Result<(), CborError> {
+        let offset = self.at;
+        if self.array()? == count { Ok(()) } else { Err(CborError::Form { offset, found: OTHER_ITEM }) }
+    }
+
+    /// An unsigned integer.
+    ///
+    /// # Errors
+    /// [`CborError`] if something else is next.
+    pub fn unsigned(&mut self) -> Result<u64, CborError> {
+        self.head(UNSIGNED)
+    }
+
+    /// A byte string.
+    ///
+    /// # Errors
+    /// [`CborError`] if something else is next.
+    pub fn bytes(&mut self) -> Result<&'a [u8], CborError> {
+        let length = self.head(BYTES)?;
+        self.take(length)
+    }
+
+    /// A byte string of `N` bytes.
+    ///
+    /// # Errors
+    /// [`CborError`] if something else is next.
+    pub fn bytes_of<const N: usize>(&mut self) -> Result<[u8; N], CborError> {
+        let offset = self.at;
+        self.bytes()?.try_into().map_err(|_| CborError::Form { offset, found: "a byte string of another length" })
+    }
+
+    /// A text string.
+    ///
+    /// # Errors
+    /// [`CborError`] if something else is next.
+    pub fn text(&mut self) -> Result<&'a str, CborError> {
+        let length = self.head(TEXT)?;
+        let offset = self.at;
+        std::str::from_utf8(self.take(length)?).map_err(|_| CborError::Form { offset, found: "text that is not UTF-8" })
+    }
+
+    /// `None` for `null`, else what `read` reads.
+    ///
+    /// # Errors
+    /// What `read` returns.
+    pub fn optional<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, CborError>,
+    ) -> Result<Option<T>, CborError> {
+        if self.bytes.get(self.at) == Some(&NULL) {
+            self.at += 1;
+            return Ok(None);
+        }
+        read(self).map(Some)
+    }
+
+    /// Everything that is left, which must be exactly one item, nested in `depth` others.
+    ///
+    /// # Errors
+    /// [`CborError`] if it is not one, or not deterministic.
+    pub fn last_item(mut self, depth: usize) -> Result<&'a [u8], CborError> {
+        let start = self.at;
+        self.at = skip(self.bytes, start, depth)?;
+        let item = self.bytes.get(start..self.at).unwrap_or_default();
+        self.finish().map(|()| item)
+    }
+
+    /// The item must end here.
+    ///
+    /// # Errors
+    /// [`CborError::Trailing`] if it does not.
+    pub fn finish(self) -> Result<(), CborError> {
+        let (offset, length) = (self.at, self.bytes.len());
+        if offset == length { Ok(()) } else { Err(CborError::Trailing { offset, length }) }
+    }
+
+    fn head(&mut self, major: u8) -> Result<u64, CborError> {
+        let head = head(self.bytes, self.at)?;
+        if head.major != major {
+            return Err(CborError::Form { offset: self.at, found: OTHER_ITEM });
+        }
+        self.at = head.end;
+        Ok(head.argument)
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8], CborError> {
+        let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
+        let taken = end.and_then(|end| self.bytes.get(self.at..end));
+        let taken = taken.ok_or(CborError::End { offset: self.bytes.len(), expected: "the rest of a string" })?;
+        self.at += taken.len();
+        Ok(taken)
+    }
+}
+
+const OTHER_ITEM: &str = "another item than the one expected";
+
 /// Splits an array of exactly `N` items into the byte ranges of its items.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! Base64 is the standard alphabet with padding.
 
 mod agent;
+mod policies;
 mod registrar;
 mod state;
 mod verifier;
@@ -12,6 +13,10 @@ mod verifier;
 pub use agent::{
     AgentInfo, AgentVersions, IdentityQuote, IntegrityQuote, KeyVerification, PayloadPublicKey, RevocationMessage,
     RevocationNotice, UKey, VKey,
+};
+pub use policies::{
+    MeasuredBootPolicyNames, MeasuredBootPolicyShown, MeasuredBootPolicyUpload, RuntimePolicyNames, RuntimePolicyShown,
+    RuntimePolicyUpload,
 };
 pub use registrar::{Activate, Challenge, Register, RegisteredAgent, RegistrarAgents};
 pub use state::{AttestationStatus, OperationalState};

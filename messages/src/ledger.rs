@@ -13,6 +13,10 @@
 //! | `GET /ledger/v1/proof/consistency?old=&new=` | reader | [`Proof`] |
 //! | `GET /ledger/v1/checkpoints?from=&to=` | reader | `[* size]`: sizes of kept checkpoints, at most [`CHECKPOINTS_MAX`] |
 //! | `GET /ledger/v1/checkpoints/{size}` | reader | that checkpoint's note |
+//! | `GET /ledger/v1/receipts/{index}` | reader | COSE receipt of inclusion under the latest checkpoint |
+//! | `GET /ledger/v1/consistency-receipts/{old}` | reader | COSE receipt that the latest checkpoint extends one of that size |
+//! | `GET /ledger/v1/timestamps/{size}` | reader | `[* name]`: files of the stamps on that checkpoint |
+//! | `GET /ledger/v1/timestamps/{size}/{name}` | reader | that file |
 //! | `GET /ledger/v1/info` | reader | JSON [`Info`] |
 //! | `GET /checkpoint`, `GET /tile/…` | as configured | C2SP tlog-tiles |
 
@@ -20,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
+use crate::cbor::{CborError, Reader};
 use crate::{AgentId, Digest, UnixMillis};
 
 /// Entries in one append at most: the largest batch the write path is tuned for (ledger.md §3.3).
@@ -56,6 +61,50 @@ pub struct AppendRequest {
     pub idempotency_key: IdempotencyKey,
     /// The groups, appended in this order.
     pub groups: Vec<Group>,
+}
+
+impl AppendRequest {
+    /// Reads a request, accepting exactly what [`decode`](crate::cbor::decode) accepts, in one pass.
+    ///
+    /// # Errors
+    /// The first place where the bytes are no request.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut reader = Reader::new(bytes);
+        reader.array_of(3)?;
+        let version = reader.unsigned()?;
+        let idempotency_key = IdempotencyKey(reader.bytes_of()?);
+        let count = reader.array()?;
+        let groups = (0..count).map(|_| Group::read(&mut reader)).collect::<Result<_, _>>()?;
+        reader.finish()?;
+        Ok(Self { version, idempotency_key, groups })
+    }
+}
+
+impl Group {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.array_of(3)?;
+        let agent = reader.optional(|reader| {
+            let id = reader.text()?;
+            id.parse().map_err(|_| CborError::Form { offset: 0, found: "text that is no agent id" })
+        })?;
+        let expected = reader.optional(|reader| {
+            reader.array_of(2)?;
+            Ok(Head { seq: reader.unsigned()?, prev: Digest(reader.bytes_of()?) })
+        })?;
+        let count = reader.array()?;
+        let items = (0..count).map(|_| Item::read(reader)).collect::<Result<_, _>>()?;
+        Ok(Self { agent, expected, items })
+    }
+}
+
+impl Item {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.array_of(3)?;
+        let kind = reader.unsigned()?;
+        let body = ByteBuf::from(reader.bytes()?);
+        let after = reader.optional(|reader| reader.bytes().map(ByteBuf::from))?;
+        Ok(Self { kind, body, after })
+    }
 }
 
 /// Sixteen random bytes that name a batch.
@@ -217,4 +266,11 @@ pub struct Info {
     pub next_slot: u64,
     /// The oldest index whose entry is still kept.
     pub minimum_index: u64,
+    /// The key that signs the log's COSE receipts, SubjectPublicKeyInfo in PEM. Trust it only
+    /// from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_key: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

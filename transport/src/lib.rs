@@ -8,5 +8,6 @@ pub mod ca;
 pub mod client;
 pub mod router;
 pub mod secret_file;
+pub mod secret_memory;
 pub mod server;
 pub mod tls;

@@ -7,7 +7,6 @@ mod agent_data;
 mod archive;
 pub mod config;
 mod entropy;
-mod hardening;
 mod measured_lists;
 mod node;
 mod payload_key;
@@ -21,5 +20,4 @@ mod service;
 mod tpm;
 
 pub use config::Config;
-pub use hardening::forbid_core_dumps;
 pub use service::{Running, StartError, start};

@@ -9,7 +9,7 @@ use agent_daemon::{Config, StartError};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use transport::server::Shutdown;
+use transport::{secret_memory::forbid_core_dumps, server::Shutdown};
 
 /// Attests this machine: registers its TPM, answers challenges with quotes and logs, takes payloads.
 #[derive(Parser)]
@@ -28,7 +28,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log(&arguments.log_format);
-    agent_daemon::forbid_core_dumps();
+    forbid_core_dumps();
     let config = match configure(arguments) {
         Ok(config) => config,
         Err(error) => return fail(&error, ExitCode::from(2)),

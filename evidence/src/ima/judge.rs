@@ -239,7 +239,7 @@ impl Place<'_> {
         let mut allowed: Vec<String> = stack
             .allowed(table, self.name)
             .take(EXPECTED_MAX + 1)
-            .map(|(layer, _, digest)| format!("{} (layer {layer})", hex(digest)))
+            .map(|(layer, _, digest)| format!("{} (layer {layer})", hex::encode(digest)))
             .collect();
         if allowed.len() > EXPECTED_MAX {
             allowed.truncate(EXPECTED_MAX);
@@ -264,16 +264,7 @@ fn key_in(name: &[u8], buffer: &[u8]) -> Option<FileKey> {
 }
 
 fn describe(digest: &FileDigest<'_>) -> String {
-    format!("{}:{}", Excerpt::of(digest.algorithm).as_str(), hex(digest.bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{}:{}", Excerpt::of(digest.algorithm).as_str(), hex::encode(digest.bytes))
 }
 
 /// The keyrings the kernel takes keys of file signatures from.

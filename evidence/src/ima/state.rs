@@ -50,6 +50,17 @@ impl MeasurementState {
         }
     }
 
+    /// A state taken up in the middle, as another appraiser states it: after `entries` entries the register held
+    /// `register`.
+    ///
+    /// Whether these were allowed stays that appraiser's word, and keys learned from them are not known. That they were
+    /// there shows when later entries replay to a quoted value.
+    #[must_use]
+    pub fn resumed(pcr: PcrIndex, register: Digest, reset_count: u32, entries: u64) -> Self {
+        let fresh = Self::new(pcr, PcrBank(register.algorithm()));
+        Self { register, reset_count: Some(reset_count), settled: entries, seen: entries, ..fresh }
+    }
+
     /// The register the list belongs to.
     #[must_use]
     pub const fn pcr(&self) -> PcrIndex {

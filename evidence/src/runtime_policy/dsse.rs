@@ -131,7 +131,7 @@ impl Envelope {
             return Err(MalformedEnvelope::SignatureCount { found, max: SIGNATURES_MAX });
         }
         let mut payloads: Vec<Vec<u8>> = STANDARD.decode(&text.payload).into_iter().collect();
-        payloads.extend(decode_hex(&text.payload));
+        payloads.extend(hex::decode(&text.payload));
         if payloads.is_empty() {
             return Err(MalformedEnvelope::Payload);
         }
@@ -287,13 +287,6 @@ fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut message = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     message.extend_from_slice(payload);
     message
-}
-
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
-    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? << 4) | digit(*low)?));
-    if odd.is_empty() { bytes.collect() } else { None }
 }
 
 /// What `keylime-policy sign` writes.

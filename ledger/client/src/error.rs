@@ -48,6 +48,9 @@ pub enum RequestError {
     /// The system's random source failed, so that no batch could be named.
     #[error("no random bytes")]
     Random(#[source] openssl::error::ErrorStack),
+    /// Another caller's request for the same was not answered while this one waited.
+    #[error("the ledger did not answer while others asked for the same")]
+    Silent,
     /// The ledger says no.
     #[error("the ledger answered {status}: {text}")]
     Status {
@@ -68,7 +71,7 @@ impl RequestError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Client(ClientError::Url { .. }) | Self::Malformed { .. } => false,
-            Self::Client(_) | Self::Random(_) => true,
+            Self::Client(_) | Self::Random(_) | Self::Silent => true,
             Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
         }
     }

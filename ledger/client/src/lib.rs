@@ -46,9 +46,16 @@ impl LedgerClientConfig {
 /// A ledger, spoken to. Copies share the queue, the connections and the cached beacon.
 #[derive(Clone, Debug)]
 pub struct LedgerClient {
-    beacon: Arc<Mutex<Option<(Instant, Beacon)>>>,
+    beacon: Arc<Mutex<Option<Asked>>>,
     queue: mpsc::Sender<batch::Job>,
     requests: Requests,
+}
+
+/// The last request for a checkpoint: when, and what came of it; `None` for nothing.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    beacon: Option<Beacon>,
+    since: Instant,
 }
 
 impl LedgerClient {
@@ -150,24 +157,33 @@ impl LedgerClient {
     /// since the ledger itself refuses a quote with a beacon it has not signed.
     ///
     /// # Errors
-    /// [`RequestError`].
+    /// [`RequestError`]; [`RequestError::Silent`] to those who waited while another asked in vain.
     pub async fn beacon(&self) -> Result<Beacon, RequestError> {
+        let came = Instant::now();
         // Held while asking, so that many callers make one request.
         let mut cached = self.beacon.lock().await;
-        if let Some((since, beacon)) = *cached
-            && since.elapsed() < BEACON_AGE_MAX
-        {
-            return Ok(beacon);
+        match *cached {
+            Some(Asked { beacon: Some(beacon), since }) if since.elapsed() < BEACON_AGE_MAX => return Ok(beacon),
+            // Each asking in turn would let the last of many hear of a mute ledger after hours.
+            Some(Asked { beacon: None, since }) if since >= came => return Err(RequestError::Silent),
+            Some(_) | None => {}
         }
         let asked = Instant::now();
+        let fresh = self.fresh_beacon().await;
+        *cached = match &fresh {
+            Ok(beacon) => Some(Asked { beacon: Some(*beacon), since: asked }),
+            Err(_) => Some(Asked { beacon: None, since: Instant::now() }),
+        };
+        fresh
+    }
+
+    async fn fresh_beacon(&self) -> Result<Beacon, RequestError> {
         let note = self.checkpoint().await?;
         let malformed = || RequestError::malformed("/checkpoint", "a signed checkpoint");
         let parsed = Note::parse(&note).map_err(|_| malformed())?;
         let checkpoint = Checkpoint::parse(parsed.text()).map_err(|_| malformed())?;
         let note_digest = Digest(openssl::sha::sha256(&note));
-        let beacon = Beacon { tree_size: checkpoint.tree_head().tree_size, note_digest };
-        *cached = Some((asked, beacon));
-        Ok(beacon)
+        Ok(Beacon { tree_size: checkpoint.tree_head().tree_size, note_digest })
     }
 }
 

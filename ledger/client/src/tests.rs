@@ -43,3 +43,25 @@ async fn an_address_that_is_none_is_not_tried_again() {
     let error = client("ledger").append(group(1)).await.unwrap_err();
     assert!(matches!(error, AppendError::Unavailable { attempts: 1, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn many_who_wait_for_the_beacon_of_a_mute_ledger_hear_of_it_together() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = ClientTlsConfig { authorities: vec![], host_names: HostNames::Checked, identity: None };
+    let url = format!("https://{}", mute.local_addr().unwrap());
+    let mut config = LedgerClientConfig::new(url, ClientTls::new(&config).unwrap());
+    config.request_timeout = Duration::from_millis(300);
+    let client = LedgerClient::new(config);
+    let begun = Instant::now();
+    let asking: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.beacon().await })
+        })
+        .collect();
+    for asked in asking {
+        assert!(asked.await.unwrap().is_err());
+    }
+    // One after the other would take 15 s.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}

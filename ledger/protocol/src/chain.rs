@@ -8,10 +8,12 @@ use messages::{AgentId, Digest, UnixMillis};
 use serde_repr::{Deserialize_repr, Serialize_repr};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
+use crate::body::glance::{self, QuoteGlance, VerdictGlance};
 use crate::body::{
-    Body, CheckpointBody, Enrol, Genesis, KeyRelease, Miss, OperatorAction, PolicyBody, QuoteBody, ReleasePhase,
-    Retire, Revocation, ServiceStart, Verdict, VerdictResult,
+    Body, CheckpointBody, Enrol, Genesis, KeyRelease, PolicyBody, ReleasePhase, Retire, Revocation, ServiceStart,
+    TimestampBody, VerdictResult,
 };
+use crate::entry::EntryRef;
 use crate::{Beacon, Entry, Kind};
 
 /// Everything the rules need to know of the log so far: a function of its entries.
@@ -242,7 +244,7 @@ impl LogState {
         signed: impl Fn(u64) -> Option<Digest>,
     ) -> Result<(), RuleBroken> {
         let mut draft = self.draft(entry.agent.as_ref());
-        draft.apply(entry, leaf_hash, signed)?;
+        draft.apply(&entry.borrowed(), leaf_hash, signed)?;
         self.accept(entry.agent.as_ref(), draft);
         Ok(())
     }
@@ -277,6 +279,14 @@ impl Draft {
         &self.totals
     }
 
+    /// Index of the chain's last entry.
+    pub(crate) fn last_index(&self, agent: Option<&AgentId>) -> Option<u64> {
+        match agent {
+            None => self.totals.fleet_index,
+            Some(_) => self.chain.as_ref().map(|chain| chain.last_index),
+        }
+    }
+
     pub(crate) fn head(&self, agent: Option<&AgentId>) -> Head {
         match agent {
             None => self.totals.fleet,
@@ -288,7 +298,7 @@ impl Draft {
     /// predecessor continue the chain; then what the kind demands.
     pub(crate) fn apply(
         &mut self,
-        entry: &Entry,
+        entry: &EntryRef<'_>,
         leaf_hash: Digest,
         signed: impl Fn(u64) -> Option<Digest>,
     ) -> Result<(), RuleBroken> {
@@ -299,7 +309,7 @@ impl Draft {
         if entry.recorded < self.totals.recorded {
             return Err(RuleBroken::Recorded { last: self.totals.recorded, found: entry.recorded });
         }
-        let expected = self.head(entry.agent.as_ref());
+        let expected = self.head(entry.agent);
         let found = Head { seq: entry.seq, prev: entry.prev };
         if expected != found {
             return Err(RuleBroken::Head { expected, found });
@@ -321,7 +331,7 @@ impl Draft {
 
     fn apply_to_agent(
         &mut self,
-        entry: &Entry,
+        entry: &EntryRef<'_>,
         leaf_hash: Digest,
         signed: impl Fn(u64) -> Option<Digest>,
     ) -> Result<(), RuleBroken> {
@@ -333,8 +343,8 @@ impl Draft {
             return Err(RuleBroken::NotEnrolled { kind });
         };
         match kind {
-            Kind::Quote => chain.quote(&decode(entry)?, leaf_hash, signed),
-            Kind::Verdict => chain.verdict(&decode(entry)?, leaf_hash),
+            Kind::Quote => chain.quote(&QuoteGlance::read(entry.body).map_err(body_of(kind))?, leaf_hash, signed),
+            Kind::Verdict => chain.verdict(&VerdictGlance::read(entry.body, |_| {}).map_err(body_of(kind))?, leaf_hash),
             Kind::KeyRelease => chain.key_release(&decode(entry)?),
             Kind::Policy => match decode(entry)? {
                 PolicyBody::Agent(_) => Ok(()),
@@ -345,8 +355,8 @@ impl Draft {
                 chain.standing = Standing::Retired;
                 Ok(())
             }
-            Kind::Miss => decode::<Miss>(entry).map(drop),
-            Kind::OperatorAction => decode::<OperatorAction>(entry).map(drop),
+            Kind::Miss => glance::miss(entry.body).map_err(body_of(kind)),
+            Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
             Kind::Revocation => decode::<Revocation>(entry).map(drop),
             Kind::Maintenance | Kind::Unknown(_) => Ok(()),
             Kind::Genesis | Kind::Enrol | Kind::Checkpoint | Kind::Timestamp | Kind::Census | Kind::ServiceStart => {
@@ -385,7 +395,7 @@ impl Draft {
 impl AgentChain {
     fn quote(
         &mut self,
-        body: &QuoteBody,
+        body: &QuoteGlance,
         leaf_hash: Digest,
         signed: impl Fn(u64) -> Option<Digest>,
     ) -> Result<(), RuleBroken> {
@@ -399,7 +409,7 @@ impl AgentChain {
         Ok(())
     }
 
-    fn verdict(&mut self, body: &Verdict, leaf_hash: Digest) -> Result<(), RuleBroken> {
+    fn verdict(&mut self, body: &VerdictGlance, leaf_hash: Digest) -> Result<(), RuleBroken> {
         if self.quote != Some(body.quote) {
             return Err(RuleBroken::Quote { latest: self.quote, found: body.quote });
         }
@@ -440,7 +450,7 @@ impl AgentChain {
     }
 }
 
-fn apply_to_fleet(entry: &Entry, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), RuleBroken> {
+fn apply_to_fleet(entry: &EntryRef<'_>, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), RuleBroken> {
     let kind = entry.kind;
     match kind {
         Kind::Genesis => decode::<Genesis>(entry).map(drop),
@@ -448,14 +458,18 @@ fn apply_to_fleet(entry: &Entry, signed: impl Fn(u64) -> Option<Digest>) -> Resu
             let CheckpointBody { tree_size, note } = decode(entry)?;
             expect_signed(tree_size, note, signed)
         }
-        Kind::OperatorAction => decode::<OperatorAction>(entry).map(drop),
+        Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
         Kind::Policy => match decode(entry)? {
             PolicyBody::Named(_) => Ok(()),
             PolicyBody::Agent(_) => Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN }),
         },
         Kind::Revocation => decode::<Revocation>(entry).map(drop),
         Kind::ServiceStart => decode::<ServiceStart>(entry).map(drop),
-        Kind::Census | Kind::Maintenance | Kind::Timestamp | Kind::Unknown(_) => Ok(()),
+        Kind::Timestamp => {
+            let TimestampBody { tree_size, note, .. } = decode(entry)?;
+            expect_signed(tree_size, note, signed)
+        }
+        Kind::Census | Kind::Maintenance | Kind::Unknown(_) => Ok(()),
         Kind::Enrol | Kind::KeyRelease | Kind::Miss | Kind::Quote | Kind::Retire | Kind::Verdict => {
             Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN })
         }
@@ -474,8 +488,12 @@ fn expect_signed(
     }
 }
 
-fn decode<B: Body>(entry: &Entry) -> Result<B, RuleBroken> {
-    B::decode(&entry.body).map_err(|source| RuleBroken::Body { kind: entry.kind, source })
+fn decode<B: Body>(entry: &EntryRef<'_>) -> Result<B, RuleBroken> {
+    B::decode(entry.body).map_err(body_of(entry.kind))
+}
+
+fn body_of(kind: Kind) -> impl Fn(CborError) -> RuleBroken {
+    move |source| RuleBroken::Body { kind, source }
 }
 
 fn show(leaf_hash: &Option<Digest>) -> String {

@@ -174,6 +174,46 @@ pub enum EntryError {
     },
 }
 
+/// An entry whose parts are somebody else's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntryRef<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) agent: Option<&'a AgentId>,
+    pub(crate) seq: u64,
+    pub(crate) prev: Digest,
+    pub(crate) recorded: UnixMillis,
+    pub(crate) body: &'a [u8],
+}
+
+impl EntryRef<'_> {
+    /// Appends the entry's bytes to `out`, which is as it was if there is an error.
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EntryError> {
+        cbor::check(self.body).map_err(EntryError::Cbor)?;
+        let start = out.len();
+        cbor::push_head(out, cbor::ARRAY, 7);
+        cbor::push_head(out, cbor::UNSIGNED, VERSION);
+        cbor::push_head(out, cbor::UNSIGNED, self.kind.number());
+        match self.agent {
+            None => out.push(cbor::NULL),
+            Some(agent) => {
+                cbor::push_head(out, cbor::TEXT, agent.as_str().len() as u64);
+                out.extend_from_slice(agent.as_str().as_bytes());
+            }
+        }
+        cbor::push_head(out, cbor::UNSIGNED, self.seq);
+        cbor::push_head(out, cbor::BYTES, 32);
+        out.extend_from_slice(self.prev.as_bytes());
+        cbor::push_head(out, cbor::UNSIGNED, self.recorded.0);
+        out.extend_from_slice(self.body);
+        let found = out.len() - start;
+        if found > ENTRY_BYTES_MAX {
+            out.truncate(start);
+            return Err(EntryError::Length { found });
+        }
+        Ok(())
+    }
+}
+
 impl Entry {
     /// Encodes the entry.
     ///
@@ -181,27 +221,14 @@ impl Entry {
     /// [`EntryError::Length`] past 65,535 bytes; [`EntryError::Cbor`] if `body` is not one
     /// deterministic item.
     pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
-        cbor::check(&self.body).map_err(EntryError::Cbor)?;
-        let mut out = Vec::with_capacity(160 + self.body.len());
-        cbor::push_head(&mut out, cbor::ARRAY, 7);
-        cbor::push_head(&mut out, cbor::UNSIGNED, VERSION);
-        cbor::push_head(&mut out, cbor::UNSIGNED, self.kind.number());
-        match &self.agent {
-            None => out.push(cbor::NULL),
-            Some(agent) => {
-                cbor::push_head(&mut out, cbor::TEXT, agent.as_str().len() as u64);
-                out.extend_from_slice(agent.as_str().as_bytes());
-            }
-        }
-        cbor::push_head(&mut out, cbor::UNSIGNED, self.seq);
-        cbor::push_head(&mut out, cbor::BYTES, 32);
-        out.extend_from_slice(self.prev.as_bytes());
-        cbor::push_head(&mut out, cbor::UNSIGNED, self.recorded.0);
-        out.extend_from_slice(&self.body);
-        if out.len() > ENTRY_BYTES_MAX {
-            return Err(EntryError::Length { found: out.len() });
-        }
+        let mut out = Vec::with_capacity(HEAD_BYTES_MAX + self.body.len());
+        self.borrowed().encode_into(&mut out)?;
         Ok(out)
+    }
+
+    pub(crate) fn borrowed(&self) -> EntryRef<'_> {
+        let Self { kind, agent, seq, prev, recorded, body } = self;
+        EntryRef { kind: *kind, agent: agent.as_ref(), seq: *seq, prev: *prev, recorded: *recorded, body }
     }
 
     /// Decodes exactly one entry.
@@ -212,21 +239,20 @@ impl Entry {
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(EntryError::Length { found: bytes.len() });
         }
-        let items = cbor::array_items::<7>(bytes).map_err(EntryError::Cbor)?;
-        let [version, kind, agent, seq, prev, recorded, body] = items.map(|range| bytes.get(range).unwrap_or_default());
-        let version = integer(version, "version")?;
+        let mut reader = cbor::Reader::new(bytes);
+        reader.array_of(7).map_err(EntryError::Cbor)?;
+        let version = reader.unsigned().map_err(malformed("version", "an unsigned integer"))?;
         if version != VERSION {
             return Err(EntryError::Version { found: version });
         }
-        let agent: Option<String> = item(agent, "agent", "text or null")?;
-        Ok(Self {
-            kind: Kind::from(integer(kind, "kind")?),
-            agent: agent.map(|id| id.parse()).transpose().map_err(EntryError::Agent)?,
-            seq: integer(seq, "seq")?,
-            prev: item(prev, "prev", "32 bytes")?,
-            recorded: UnixMillis(integer(recorded, "recorded")?),
-            body: body.to_vec(),
-        })
+        let kind = Kind::from(reader.unsigned().map_err(malformed("kind", "an unsigned integer"))?);
+        let agent = reader.optional(cbor::Reader::text).map_err(malformed("agent", "text or null"))?;
+        let agent = agent.map(str::parse).transpose().map_err(EntryError::Agent)?;
+        let seq = reader.unsigned().map_err(malformed("seq", "an unsigned integer"))?;
+        let prev = Digest(reader.bytes_of().map_err(malformed("prev", "32 bytes"))?);
+        let recorded = UnixMillis(reader.unsigned().map_err(malformed("recorded", "an unsigned integer"))?);
+        let body = reader.last_item(1).map_err(EntryError::Cbor)?.to_vec();
+        Ok(Self { kind, agent, seq, prev, recorded, body })
     }
 
     /// RFC 6962 leaf hash of an encoded entry.
@@ -236,16 +262,13 @@ impl Entry {
     }
 }
 
-fn integer(bytes: &[u8], name: &'static str) -> Result<u64, EntryError> {
-    item(bytes, name, "an unsigned integer")
+fn malformed(item: &'static str, expected: &'static str) -> impl Fn(CborError) -> EntryError {
+    move |_| EntryError::Item { item, expected }
 }
 
-fn item<T>(bytes: &[u8], item: &'static str, expected: &'static str) -> Result<T, EntryError>
-where
-    T: serde::Serialize + serde::de::DeserializeOwned,
-{
-    cbor::decode(bytes).map_err(|_| EntryError::Item { item, expected })
-}
+/// Bytes before the body at most: array head, version, a kind of nine bytes, an agent of 80, a
+/// number, a hash and a time, each with its head.
+pub(crate) const HEAD_BYTES_MAX: usize = 1 + 1 + 9 + 2 + 80 + 9 + 2 + 32 + 9;
 
 #[cfg(test)]
 mod tests;

@@ -18,4 +18,4 @@ pub use chain::{
 pub use checkpoint_guard::{CheckpointGuard, CheckpointRefused};
 pub use entry::{Entry, EntryError, Kind, VERSION};
 pub use nonce::{Beacon, NonceInputs, QuoteNonce};
-pub use sequencer::{Outcome, RequestRefused, Sequenced, SequencedEntry, SequencedGroup, Sequencer};
+pub use sequencer::{Outcome, RequestRefused, Sequenced, SequencedGroup, Sequencer};

@@ -3,7 +3,8 @@
 use messages::Digest;
 use messages::cbor::CborError;
 
-use crate::body::{Body, CheckpointBody, Enrol, PolicyBody, QuoteBody, Verdict};
+use crate::body::glance::{QuoteGlance, VerdictGlance};
+use crate::body::{Body, CheckpointBody, Enrol, PolicyBody, TimestampBody};
 use crate::{Entry, Kind};
 
 impl Entry {
@@ -21,10 +22,18 @@ impl Entry {
                 PolicyBody::Named(policy) => policy.content.into_iter().collect(),
             },
             Kind::Quote => {
-                let quote = QuoteBody::decode(&self.body)?;
-                quote.boot_log.into_iter().chain(quote.ima.delta).collect()
+                let quote = QuoteGlance::read(&self.body)?;
+                quote.boot_log.into_iter().chain(quote.ima_delta).collect()
             }
-            Kind::Verdict => Verdict::decode(&self.body)?.policies,
+            Kind::Verdict => {
+                let mut policies = Vec::new();
+                VerdictGlance::read(&self.body, |policy| policies.push(policy))?;
+                policies
+            }
+            Kind::Timestamp => {
+                let stamp = TimestampBody::decode(&self.body)?;
+                vec![stamp.note, stamp.token]
+            }
             _ => Vec::new(),
         })
     }

@@ -1,10 +1,12 @@
 //! Puts groups in order: compare-and-swap per chain, all of a group or nothing of it.
 
+use ledger_tlog::bundle::LENGTH_BYTES;
 use messages::ledger::{APPEND_ENTRIES_MAX, AppendRequest, Group, Head, Item, Receipt};
 use messages::{AgentId, Digest, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{Draft, LogState, RuleBroken};
+use crate::entry::{EntryRef, HEAD_BYTES_MAX};
 use crate::{Entry, EntryError, Kind};
 
 /// Gives entries their place in the log.
@@ -31,19 +33,12 @@ pub struct Sequenced {
 pub struct SequencedGroup {
     /// Whose chain it continues; `None` is the fleet's.
     pub agent: Option<AgentId>,
-    /// At least one.
-    pub entries: Vec<SequencedEntry>,
+    /// The entries' bytes, each after its length in two bytes: an entry bundle of tlog-tiles.
+    pub frames: Vec<u8>,
     /// Index of the chain's entry before the group.
     pub previous_index: Option<u64>,
-}
-
-/// An entry with its place.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SequencedEntry {
-    /// The entry's bytes.
-    pub encoded: Vec<u8>,
-    /// Where it goes.
-    pub receipt: Receipt,
+    /// Where the entries go; at least one.
+    pub receipts: Vec<Receipt>,
 }
 
 /// What became of a group, without what its entries themselves say.
@@ -141,8 +136,8 @@ impl Sequencer {
         for group in &request.groups {
             let outcome = match self.sequence_group(group, now, &signed) {
                 Ok(placed) => {
-                    let first = placed.entries.first().map_or(0, |entry| entry.receipt.index);
-                    let count = placed.entries.len() as u64;
+                    let first = placed.receipts.first().map_or(0, |receipt| receipt.index);
+                    let count = placed.receipts.len() as u64;
                     sequenced.groups.push(placed);
                     Outcome::Appended { first, count }
                 }
@@ -161,7 +156,8 @@ impl Sequencer {
         signed: impl Fn(u64) -> Option<Digest>,
     ) -> Result<SequencedGroup, GroupFlaw> {
         let agent = group.agent.as_ref();
-        let head = self.state.head(agent);
+        let mut draft = self.state.draft(agent);
+        let head = draft.head(agent);
         match group.expected {
             Some(expected) if expected != head => return Err(GroupFlaw::Conflict(head)),
             None if agent.is_some() => return Err(GroupFlaw::NoHead),
@@ -170,17 +166,24 @@ impl Sequencer {
         if group.items.is_empty() {
             return Err(GroupFlaw::Empty);
         }
-        let mut draft = self.state.draft(agent);
-        let mut entries: Vec<SequencedEntry> = Vec::with_capacity(group.items.len());
+        let previous_index = draft.last_index(agent);
+        let bodies =
+            group.items.iter().map(|item| item.body.len() + item.after.as_ref().map_or(0, |after| after.len()));
+        let room = bodies.sum::<usize>() + group.items.len() * (LENGTH_BYTES + HEAD_BYTES_MAX + LINK_BYTES);
+        let mut placing = Placing {
+            agent,
+            draft: &mut draft,
+            frames: Vec::with_capacity(room),
+            linked: Vec::new(),
+            now,
+            receipts: Vec::with_capacity(group.items.len()),
+        };
         for (number, item) in group.items.iter().enumerate() {
-            let before = entries.last().map(|entry| entry.receipt.leaf_hash);
-            let placed = place(&mut draft, agent, item, before, now, &signed)
-                .map_err(|flaw| GroupFlaw::Item { number, flaw })?;
-            entries.push(placed);
+            placing.place(item, &signed).map_err(|flaw| GroupFlaw::Item { number, flaw })?;
         }
-        let previous_index = self.state.last_index(agent);
+        let Placing { frames, receipts, .. } = placing;
         self.state.accept(agent, draft);
-        Ok(SequencedGroup { agent: group.agent.clone(), entries, previous_index })
+        Ok(SequencedGroup { agent: group.agent.clone(), frames, previous_index, receipts })
     }
 }
 
@@ -211,35 +214,48 @@ enum ItemFlaw {
     Rule(#[source] RuleBroken),
 }
 
-fn place(
-    draft: &mut Draft,
-    agent: Option<&AgentId>,
-    item: &Item,
-    before: Option<Digest>,
+/// A group that is being placed.
+struct Placing<'a> {
+    agent: Option<&'a AgentId>,
+    draft: &'a mut Draft,
+    frames: Vec<u8>,
+    /// Room for bodies whose link is filled in.
+    linked: Vec<u8>,
     now: UnixMillis,
-    signed: impl Fn(u64) -> Option<Digest>,
-) -> Result<SequencedEntry, ItemFlaw> {
-    let Head { seq, prev } = draft.head(agent);
-    let index = draft.totals().size;
-    let recorded = now.max(draft.totals().recorded);
-    let body = body(item, before)?;
-    let entry = Entry { kind: Kind::from(item.kind), agent: agent.cloned(), seq, prev, recorded, body };
-    let encoded = entry.encode().map_err(ItemFlaw::Entry)?;
-    let leaf_hash = Entry::leaf_hash(&encoded);
-    draft.apply(&entry, leaf_hash, signed).map_err(ItemFlaw::Rule)?;
-    Ok(SequencedEntry { encoded, receipt: Receipt { index, seq, recorded, leaf_hash } })
+    receipts: Vec<Receipt>,
 }
 
-/// The item's body, its link filled in.
-fn body(item: &Item, before: Option<Digest>) -> Result<Vec<u8>, ItemFlaw> {
-    let mut body = item.body.to_vec();
-    if let Some(after) = &item.after {
-        let link = before.ok_or(ItemFlaw::NoLink)?;
-        body.extend_from_slice(&LINK_HEAD);
-        body.extend_from_slice(link.as_bytes());
-        body.extend_from_slice(after);
+impl Placing<'_> {
+    fn place(&mut self, item: &Item, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), ItemFlaw> {
+        let Head { seq, prev } = self.draft.head(self.agent);
+        let index = self.draft.totals().size;
+        let recorded = self.now.max(self.draft.totals().recorded);
+        let body = match &item.after {
+            None => item.body.as_slice(),
+            Some(after) => {
+                let link = self.receipts.last().ok_or(ItemFlaw::NoLink)?.leaf_hash;
+                self.linked.clear();
+                for part in [item.body.as_slice(), &LINK_HEAD, link.as_bytes(), after.as_slice()] {
+                    self.linked.extend_from_slice(part);
+                }
+                &self.linked
+            }
+        };
+        let entry = EntryRef { kind: Kind::from(item.kind), agent: self.agent, seq, prev, recorded, body };
+        let frame = self.frames.len();
+        self.frames.extend_from_slice(&[0; LENGTH_BYTES]);
+        entry.encode_into(&mut self.frames).map_err(ItemFlaw::Entry)?;
+        let encoded = self.frames.get(frame + LENGTH_BYTES..).unwrap_or_default();
+        let length = u16::try_from(encoded.len()).map_err(|_| EntryError::Length { found: encoded.len() });
+        let length = length.map_err(ItemFlaw::Entry)?.to_be_bytes();
+        let leaf_hash = Entry::leaf_hash(encoded);
+        if let Some(prefix) = self.frames.get_mut(frame..frame + LENGTH_BYTES) {
+            prefix.copy_from_slice(&length);
+        }
+        self.draft.apply(&entry, leaf_hash, signed).map_err(ItemFlaw::Rule)?;
+        self.receipts.push(Receipt { index, seq, recorded, leaf_hash });
+        Ok(())
     }
-    Ok(body)
 }
 
 /// The whole chain of causes in one line: the submitter sees nothing else.
@@ -256,6 +272,7 @@ fn explain(flaw: &GroupFlaw) -> String {
 
 /// CBOR head of a byte string of 32 bytes.
 const LINK_HEAD: [u8; 2] = [0x58, 0x20];
+const LINK_BYTES: usize = LINK_HEAD.len() + 32;
 
 #[cfg(test)]
 mod tests;

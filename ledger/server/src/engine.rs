@@ -7,8 +7,10 @@
 //! ```
 //!
 //! Four threads, so that while one batch is being synced the next is being sequenced and the one
-//! before is being indexed. An answer leaves only at the end of the line.
+//! before is being hashed. An answer leaves only at the end of the line. A fifth writes the index
+//! in bulk.
 
+mod indexing;
 mod open_error;
 mod opening;
 mod publishing;
@@ -16,6 +18,9 @@ mod replay;
 mod sequencing;
 mod signing;
 mod writing;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +31,8 @@ use std::time::Duration;
 
 use ledger_protocol::body::{Body, Genesis, ServiceStart};
 use ledger_protocol::{Kind, RequestRefused};
-use ledger_tlog::tree::TreeHead;
+use ledger_tlog::proof::{ConsistencyProof, InclusionProof};
+use ledger_tlog::tree::{TreeError, TreeHead, consistency_proof, inclusion_proof};
 use messages::Digest;
 use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, Item};
 use serde_bytes::ByteBuf;
@@ -40,8 +46,13 @@ use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
 use crate::entropy;
 use crate::levels::Levels;
+use crate::ownership::Ownership;
+use crate::receipts::Receipts;
 use crate::segment::Segments;
+use crate::stamping::StampingConfig;
+use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
+use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -57,6 +68,13 @@ pub struct LogConfig {
     pub path: PathBuf,
     /// Bytes after which the next segment is begun.
     pub segment_bytes_max: u64,
+    /// Bytes of segments up to which a start reads every entry again; of a larger log it reads
+    /// those that the index does not have.
+    pub whole_bytes_max: u64,
+    /// Who stamps the log's checkpoints; nobody if there is none.
+    pub stamping: Option<StampingConfig>,
+    /// Who cosigns the log's checkpoints before they are published; nobody if `None`.
+    pub witnesses: Option<WitnessConfig>,
 }
 
 impl LogConfig {
@@ -68,6 +86,9 @@ impl LogConfig {
             origin: None,
             path: path.into(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
+            whole_bytes_max: WHOLE_BYTES_MAX,
+            stamping: None,
+            witnesses: None,
         }
     }
 }
@@ -79,6 +100,8 @@ impl LogConfig {
 #[derive(Debug)]
 pub struct Ledger {
     input: Mutex<Option<SyncSender<Submission>>>,
+    /// Let go of when all threads have ended.
+    ownership: Mutex<Option<Ownership>>,
     pub(crate) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -89,6 +112,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) clock: Clock,
+    pub(crate) coverage: Coverage,
     /// Entries that are durable, indexed and in the level files.
     pub(crate) durable_size: AtomicU64,
     /// Why nothing more is accepted.
@@ -98,7 +122,9 @@ pub(crate) struct Shared {
     pub(crate) origin: String,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    pub(crate) receipts: Receipts,
     pub(crate) segments: Arc<Segments>,
+    pub(crate) stamps: Stamps,
     pub(crate) vkey: String,
 }
 
@@ -144,8 +170,12 @@ pub enum AppendFailed {
 impl Ledger {
     /// Opens the log, or begins one where there is none, and records the start.
     ///
-    /// Goes through all segments: a torn tail is cut, hashes and indexes are made whole, and
-    /// what was signed must still be there. Returns when a checkpoint covers everything.
+    /// Goes through the entries that the index does not have, or through all of a small log: a
+    /// torn tail is cut, hashes and indexes are made whole, and what was signed must still be
+    /// there. Older entries of a large log are taken as they are, except that their files must
+    /// have their lengths and the hashes of the tree's edge the root that was signed; to read
+    /// all of them again is what [`fsck`](fn@crate::fsck) does. Returns when a checkpoint covers
+    /// everything.
     ///
     /// # Errors
     /// [`OpenError`], naming the file, what is wrong with it and what to do.
@@ -161,10 +191,19 @@ impl Ledger {
 
     fn start(config: &LogConfig) -> Result<Self, OpenError> {
         let opened = opening::open(config, |_| Ok(()))?;
+        let receipts = Receipts::open(&opened.root, opened.identity.origin()).map_err(OpenError::Receipts)?;
+        let stamps = Stamps::open(&opened.root);
+        let path = config.path.join(STAMPS_FOLDER);
+        let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
+        let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
+        let verifier = opened.identity.signer.verifier();
+        let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
+            .map_err(OpenError::Witnesses)?;
         let shared = Arc::new(Shared {
             blobs: opened.blobs,
             checkpoints: opened.checkpoints,
             clock: Clock::starting_at(opened.state.totals().recorded),
+            coverage,
             durable_size: AtomicU64::new(opened.state.totals().size),
             failure: OnceLock::new(),
             index: opened.index,
@@ -179,16 +218,27 @@ impl Ledger {
                 stopping: false,
             }),
             progressed: Condvar::new(),
+            receipts,
             segments: opened.segments,
+            stamps,
             vkey: opened.identity.vkey(),
         });
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
         // Nothing waits between sequencing and writing: a batch that cannot be written yet grows.
         let (sealed, to_write) = sync_channel(0);
+        let (free, ready) = sync_channel(1);
+        let (index, wanted) = sync_channel(1);
         let (written, to_publish) = sync_channel(BATCHES_WRITTEN_MAX);
         let sequencing = sequencing::Sequencing::new(Arc::clone(&shared), opened.state, opened.answers);
         let writing = writing::Writing::new(Arc::clone(&shared), opened.writer);
-        let publishing = publishing::Publishing::new(Arc::clone(&shared), opened.level_writer, opened.answer_numbers);
+        let publishing = publishing::Publishing::new(
+            Arc::clone(&shared),
+            opened.level_writer,
+            opened.answer_numbers,
+            opened.ends,
+            index,
+        );
+        let indexing = indexing::Indexing { shared: Arc::clone(&shared) };
         let signing = signing::Signing {
             guard: opened.guard,
             interval: config.checkpoint_interval,
@@ -197,15 +247,17 @@ impl Ledger {
             shared: Arc::clone(&shared),
             signed: opened.signed.map(|signed| signed.note),
             signer: opened.identity.signer,
-            ownership: opened.ownership,
+            witnessing,
         };
         let threads = vec![
-            spawn("ledger-sequence", move || sequencing.run(&submissions, &sealed))?,
-            spawn("ledger-write", move || writing.run(&to_write, &written))?,
+            spawn("ledger-sequence", move || sequencing.run(&submissions, &ready, &sealed))?,
+            spawn("ledger-write", move || writing.run(&to_write, &free, &written))?,
             spawn("ledger-publish", move || publishing.run(&to_publish))?,
+            spawn("ledger-index", move || indexing.run(&wanted))?,
             spawn("ledger-sign", move || signing.run())?,
         ];
-        Ok(Self { input: Mutex::new(Some(input)), shared, threads: Mutex::new(threads) })
+        let (input, ownership) = (Mutex::new(Some(input)), Mutex::new(Some(opened.ownership)));
+        Ok(Self { input, ownership, shared, threads: Mutex::new(threads) })
     }
 
     /// Writes `genesis` into an empty log and `service-start` into any; returns the log's size.
@@ -290,7 +342,25 @@ impl Ledger {
             checkpoint_size: shared.published().map_or(0, |published| published.size),
             next_slot: shared.index.totals()?.next_slot,
             minimum_index: 0,
+            receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
+    }
+
+    /// Proves that the entry `index` is among the first `size`, which must be durable.
+    ///
+    /// # Errors
+    /// [`TreeError`], as when there are not so many entries or a hash cannot be read.
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<InclusionProof, TreeError<std::io::Error>> {
+        inclusion_proof(index, size, |level, start, out: &mut [_]| self.shared.levels.read(level, start, out))
+    }
+
+    /// Proves that the first `old` entries are also the beginning of the first `new`, which must
+    /// be durable.
+    ///
+    /// # Errors
+    /// As [`Ledger::inclusion_proof`].
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<ConsistencyProof, TreeError<std::io::Error>> {
+        consistency_proof(old, new, |level, start, out: &mut [_]| self.shared.levels.read(level, start, out))
     }
 
     /// Why the log accepts nothing more; `None` while all is well.
@@ -308,6 +378,12 @@ impl Ledger {
             if thread.join().is_err() {
                 self.shared.fail("a thread of the log panicked");
             }
+        }
+        let ownership = lock(&self.ownership).take();
+        if ownership.is_some()
+            && let Err(error) = self.shared.index.flush()
+        {
+            tracing::warn!(error = chain(&error), "the index was not flushed; the next start catches it up");
         }
     }
 }
@@ -366,6 +442,7 @@ impl Shared {
         let reason = reason.into();
         tracing::error!(reason, "the ledger stops accepting entries; restart it when the cause is mended");
         let _ = self.failure.set(reason);
+        self.coverage.end();
         self.make_progress(|_| {});
     }
 
@@ -406,6 +483,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bytes of a segment unless told otherwise: few files a day, each quickly copied.
 pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of segments that a start reads whole unless told otherwise: a fraction of a second.
+pub const WHOLE_BYTES_MAX: u64 = 64 << 20;
 
 /// Requests that wait to be sequenced: what a disk that stalls for a second may gather from a
 /// thousand callers; beyond, callers are told to come back.

@@ -1,10 +1,10 @@
 //! Files that appear whole and stay: temporary file, fsync, rename, fsync of the folder.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::entropy;
+use crate::{disk, entropy};
 
 /// A folder held open.
 ///
@@ -25,7 +25,7 @@ impl Folder {
     /// Opens the folder `name` inside this one, made durably if it is not there.
     pub(crate) fn make(&self, name: &str) -> io::Result<Self> {
         let path = self.path.join(name);
-        match fs::create_dir(&path) {
+        match disk::create_folder(&path) {
             Ok(()) => {
                 let made = Self::open(path)?;
                 made.sync()?;
@@ -47,7 +47,7 @@ impl Folder {
 
     /// Makes names durable: after a file was created, renamed or removed.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.handle.sync_all()
+        disk::sync_folder(&self.handle, &self.path)
     }
 
     /// The content of a file, `None` if there is none of that name.
@@ -63,10 +63,10 @@ impl Folder {
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let tag = entropy::tag().map_err(io::Error::other)?;
         let temporary = self.file(&format!("{TEMPORARY_PREFIX}{tag}"));
-        let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, self.file(name)));
+        let written = write_new(&temporary, content).and_then(|()| disk::rename(&temporary, &self.file(name)));
         if written.is_err() {
             // Best effort: what stays is removed at the next start.
-            let _ = fs::remove_file(&temporary);
+            let _ = disk::remove(&temporary);
         }
         written.and_then(|()| self.sync())
     }
@@ -102,7 +102,7 @@ impl Folder {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-                fs::remove_file(entry.path())?;
+                disk::remove(&entry.path())?;
             }
         }
         Ok(())
@@ -110,9 +110,9 @@ impl Folder {
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    let file = disk::create(path)?;
+    disk::write_at(&file, path, content, 0)?;
+    disk::sync(&file, path)
 }
 
 /// How the names of files begin that are not finished.

@@ -1,11 +1,13 @@
 //! Reads everything a log has and says exactly what is not as it should be. Changes nothing.
 
 mod entries;
+mod stamps;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::tree::TreeHead;
@@ -17,6 +19,7 @@ use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
 use crate::engine::{Folders, INDEX_FOLDER, OpenError, chain, folders};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE, load_verifier};
 use crate::ownership::{Ownership, OwnershipError};
+use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE, Receipts};
 use crate::store::Index;
 
 /// What was looked at and what was found.
@@ -88,6 +91,14 @@ impl FsckReport {
 /// # Errors
 /// [`FsckError`] if there is no log or it runs. Damage is no error but in the report.
 pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
+    fsck_showing(path, |_, _| {})
+}
+
+/// As [`fsck`], telling `progress` now and then how many bytes of the segments are read, of how many.
+///
+/// # Errors
+/// As [`fsck`].
+pub fn fsck_showing(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<FsckReport, FsckError> {
     let folders = folders(path, false).map_err(FsckError::Open)?;
     let _ownership = Ownership::take(path).map_err(FsckError::Ownership)?;
     let mut report = FsckReport { blobs: 0, checkpoints: 0, entries: 0, findings: Vec::new(), signed: 0 };
@@ -102,14 +113,27 @@ pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
         report.damage(KEY_FILE, chain(&error));
     }
     let Folders { blobs, checkpoints, levels, lock, root, segments } = folders;
+    check_receipt_key(&root, key.name().as_str(), &mut report);
     let kept = check_kept(&Checkpoints::new(checkpoints), &key, &mut report);
     let signed = check_lock(&Lock::new(lock), &key, &kept, &mut report);
     check_public(&root, &key, signed.as_ref(), &kept, &mut report);
-    let mut tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
-    let named = entries::check(&segments, &key, &kept, &mut tree, &mut report);
-    tree.finish(&mut report);
+    let tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
+    // The tree is hashed beside the entries: together they keep two cores busy.
+    let (named, findings) = std::thread::scope(|scope| {
+        let (leaves, read) = sync_channel(LEAVES_WAITING_MAX);
+        let hashing = scope.spawn(move || tree.run(&read));
+        let named = entries::check(&segments, &key, &kept, &leaves, &mut report, &mut progress);
+        drop(leaves);
+        (named, hashing.join())
+    });
+    match findings {
+        Ok(findings) => report.findings.extend(findings),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
     check_index(&root.file(INDEX_FOLDER), &kept, &mut report);
-    check_blobs(&Blobs::new(blobs), &named, &mut report);
+    let blobs = Blobs::new(blobs);
+    check_blobs(&blobs, &named, &mut report);
+    stamps::check(&root, &blobs, &named, &mut report);
     Ok(report)
 }
 
@@ -154,6 +178,20 @@ fn check_kept(checkpoints: &Checkpoints, key: &NoteVerifier, report: &mut FsckRe
         }
     }
     kept
+}
+
+/// The key of receipts and its public side, which come together.
+fn check_receipt_key(root: &crate::folder::Folder, origin: &str, report: &mut FsckReport) {
+    match [RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE].map(|name| root.file(name).exists()) {
+        [true, true] => {
+            if let Err(error) = Receipts::open(root, origin) {
+                report.damage(RECEIPT_KEY_FILE, chain(&error));
+            }
+        }
+        [false, true] => report.damage(RECEIPT_KEY_FILE, format!("is missing, but {RECEIPT_PUBLIC_FILE} is there")),
+        [true, false] => report.notice(RECEIPT_PUBLIC_FILE, "is missing; the next start writes it from the key"),
+        [false, false] => report.notice(RECEIPT_KEY_FILE, "is missing; the next start makes one"),
+    }
 }
 
 /// What the lock says was signed last.
@@ -293,3 +331,6 @@ fn unreadable(error: &io::Error) -> String {
 }
 
 const LOCK: &str = "lock/checkpoint";
+
+/// Batches whose leaves wait to be hashed into the tree: a few megabytes.
+const LEAVES_WAITING_MAX: usize = 8;

@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ledger_tlog::frontier::Frontier;
 use ledger_tlog::hash::Hash;
-use ledger_tlog::tree::TreeHead;
+use ledger_tlog::tree::{TreeError, TreeHead};
+
+use crate::disk;
 
 /// The level files, for those who read hashes. Hash `i` of a level is at byte `32 i`.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl Levels {
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         let mut files = Vec::new();
         loop {
-            match OpenOptions::new().read(true).write(true).open(folder.join(files.len().to_string())) {
+            match disk::open(&folder.join(files.len().to_string()), OpenOptions::new().read(true).write(true)) {
                 Ok(file) => files.push(Arc::new(file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
@@ -48,6 +50,32 @@ impl Levels {
         Ok(bytes)
     }
 
+    /// Makes everything written so far durable. Hashes are remade from the entries when they are
+    /// missing; this bounds how many.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for (level, file) in (0u8..).zip(&files) {
+            disk::sync(file, &self.path(level))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there are hashes for a log of `size` entries.
+    pub(crate) fn reach(&self, size: u64) -> io::Result<bool> {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for (level, file) in (0u8..).zip(&files) {
+            if file.metadata()?.len() < level_bytes(level, size) {
+                return Ok(false);
+            }
+        }
+        let next = u8::try_from(files.len()).unwrap_or(u8::MAX);
+        Ok(level_bytes(next, size) == 0)
+    }
+
+    fn path(&self, level: u8) -> PathBuf {
+        self.folder.join(level.to_string())
+    }
+
     fn file(&self, level: u8) -> Option<Arc<File>> {
         self.files.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(level)).cloned()
     }
@@ -57,8 +85,8 @@ impl Levels {
         if let Some(file) = self.file(level) {
             return Ok(file);
         }
-        let path = self.folder.join(level.to_string());
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let path = self.path(level);
+        let file = disk::open(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
         let file = Arc::new(file);
         self.files.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&file));
         Ok(file)
@@ -81,10 +109,11 @@ struct Pending {
 }
 
 impl LevelWriter {
-    /// Starts at the empty tree: a start goes through all leaves, and finds every hash that is
-    /// not what the entries say.
-    pub(crate) fn new(levels: Arc<Levels>) -> Self {
-        Self { frontier: Frontier::new(), levels, pending: Vec::new() }
+    /// Goes on behind `size` entries whose hashes are in the files. Who begins at 0 and goes
+    /// through all leaves finds every hash that is not what the entries say.
+    pub(crate) fn resume(levels: Arc<Levels>, size: u64) -> Result<Self, TreeError<io::Error>> {
+        let frontier = Frontier::restore(size, |level, start, out: &mut [_]| levels.read(level, start, out))?;
+        Ok(Self { frontier, levels, pending: Vec::new() })
     }
 
     pub(crate) fn append(&mut self, leaf: Hash) {
@@ -115,7 +144,7 @@ impl LevelWriter {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         for (level, pending) in (0u8..).zip(&mut self.pending) {
             if !pending.bytes.is_empty() {
-                self.levels.make(level)?.write_all_at(&pending.bytes, pending.offset)?;
+                disk::write_at(&*self.levels.make(level)?, &self.levels.path(level), &pending.bytes, pending.offset)?;
                 pending.bytes.clear();
             }
         }
@@ -137,11 +166,16 @@ impl LevelWriter {
             file.read_exact_at(&mut found, pending.offset)?;
             if found != pending.bytes {
                 wrong += u64::from(!pending.bytes.starts_with(&found));
-                file.write_all_at(&pending.bytes, pending.offset)?;
+                disk::write_at(&file, &self.levels.path(level), &pending.bytes, pending.offset)?;
             }
             pending.bytes.clear();
         }
         Ok(wrong)
+    }
+
+    /// As [`Levels::sync`].
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.levels.sync()
     }
 
     /// Cuts off hashes beyond the tree; tells how many files were too long.
@@ -149,7 +183,7 @@ impl LevelWriter {
         let size = self.frontier.tree_size();
         let mut trimmed = 0;
         for level in 0..=u8::MAX {
-            let path = self.levels.folder.join(level.to_string());
+            let path = self.levels.path(level);
             let found = match fs::metadata(&path) {
                 Ok(metadata) => metadata.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
@@ -157,7 +191,7 @@ impl LevelWriter {
             };
             let expected = level_bytes(level, size);
             if found > expected {
-                self.levels.make(level)?.set_len(expected)?;
+                disk::set_len(&*self.levels.make(level)?, &path, expected)?;
                 trimmed += 1;
             }
         }

@@ -7,6 +7,7 @@ mod api;
 mod blobs;
 mod checkpoints;
 mod clock;
+mod disk;
 mod engine;
 mod entropy;
 mod folder;
@@ -15,16 +16,27 @@ mod identity;
 mod levels;
 mod maintenance;
 mod ownership;
+mod receipts;
 mod segment;
 mod service;
+mod stamping;
+mod stamps;
+mod static_export;
 mod store;
+mod witnessing;
 
 pub use checkpoints::NoteFlaw;
-pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX};
-pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck};
+pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
+pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
 pub use identity::IdentityError;
 pub use maintenance::{info, reindex};
 pub use ownership::OwnershipError;
+pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::BatchFlaw;
 pub use service::{Config, Running, StartError, StopError, start};
+pub use stamping::{StampingAuthority, StampingAuthorityError, StampingConfig, StampingNameTaken};
+pub use static_export::{ExportError, ExportReport, export};
 pub use store::IndexError;
+pub use witnessing::{
+    Contradiction, WITNESS_TIMEOUT, WitnessConfig, WitnessPolicy, WitnessPolicyError, WitnessesRefuse,
+};

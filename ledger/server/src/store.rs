@@ -1,22 +1,47 @@
 //! The indexes, in sled: made from segments and checkpoints, and remade from them at any time.
+//!
+//! New entries are answered from memory at once and written in bulk, about once a second.
 
+mod update;
+
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ledger_protocol::{AgentChain, Answers, LogState, LogTotals};
 use messages::ledger::Head;
 use messages::{AgentId, Digest, cbor};
 use openssl::sha::Sha256;
 
+pub(crate) use self::update::Update;
 use crate::segment::{Location, RememberedAnswer};
 
 /// Everything looked up by something else than the index of an entry.
 ///
-/// One tree, so that a batch's changes come together or not at all; the first byte of a key says
-/// what it is. Nothing is flushed per batch: at start it is caught up from the segments.
+/// One tree, so that changes come together or not at all; the first byte of a key says what it
+/// is. Nothing is flushed per batch: at start it is caught up from the segments.
 #[derive(Debug)]
 pub(crate) struct Index {
     db: sled::Db,
     path: PathBuf,
+    staged: RwLock<Staged>,
+    /// Held by who writes.
+    turn: Mutex<()>,
+}
+
+/// What is known and not in sled yet.
+#[derive(Debug, Default)]
+struct Staged {
+    /// Older: being written.
+    writing: Option<Arc<Update>>,
+    next: Update,
+}
+
+impl Staged {
+    /// Newest first.
+    fn updates(&self) -> impl Iterator<Item = &Update> {
+        std::iter::once(&self.next).chain(self.writing.as_deref())
+    }
 }
 
 /// Why the indexes failed.
@@ -49,36 +74,12 @@ pub(crate) struct Run {
     pub(crate) location: Location,
 }
 
-/// Changes that belong together.
-#[derive(Debug, Default)]
-pub(crate) struct Update(sled::Batch);
-
-impl Update {
-    pub(crate) fn chain(&mut self, agent: &AgentId, chain: &AgentChain) {
-        self.0.insert(key(CHAIN, agent.as_str().as_bytes()), cbor::encode(chain));
-    }
-
-    pub(crate) fn totals(&mut self, totals: &LogTotals) {
-        self.0.insert(&[TOTALS], cbor::encode(totals));
-    }
-
-    /// Records where entries of a chain begin that do not just follow those before them.
-    pub(crate) fn run(&mut self, agent: Option<&AgentId>, run: &Run) {
-        let mut value = Vec::with_capacity(24);
-        for number in [run.index, run.location.segment, run.location.offset] {
-            value.extend_from_slice(&number.to_be_bytes());
-        }
-        self.0.insert(run_key(agent, run.seq), value);
-    }
-
-    /// Remembers the answer number `number`.
-    pub(crate) fn answer(&mut self, number: u64, answer: &RememberedAnswer) {
-        self.0.insert(key(ANSWER, &number.to_be_bytes()), cbor::encode(answer));
-    }
-
-    pub(crate) fn forget_answer(&mut self, number: u64) {
-        self.0.remove(key(ANSWER, &number.to_be_bytes()));
-    }
+/// A segment that is not continued any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Finished {
+    pub(crate) bytes: u64,
+    /// Index after its last entry.
+    pub(crate) end: u64,
 }
 
 impl Index {
@@ -87,7 +88,7 @@ impl Index {
         let failed = |source| IndexError::Store { path: path.to_owned(), source };
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
         let db = config.open().map_err(failed)?;
-        Ok(Self { db, path: path.to_owned() })
+        Ok(Self { db, path: path.to_owned(), staged: RwLock::default(), turn: Mutex::default() })
     }
 
     /// What the rules need to know, as of the last update; a log without entries if there was none.
@@ -121,8 +122,37 @@ impl Index {
         Ok((answers, oldest.unwrap_or(next), next))
     }
 
-    pub(crate) fn apply(&self, update: Update) -> Result<(), IndexError> {
-        self.db.apply_batch(update.0).map_err(self.failed())
+    /// Makes changes known at once. They are written by [`Index::write_staged`].
+    pub(crate) fn stage(&self, update: Update) {
+        write(&self.staged).next.absorb(update);
+    }
+
+    /// Whether so much is staged that it should be written soon, and whether at once.
+    pub(crate) fn pressure(&self) -> (bool, bool) {
+        let records = read(&self.staged).next.records();
+        (records >= STAGED_RECORDS, records >= 4 * STAGED_RECORDS)
+    }
+
+    /// Writes what is staged, after `before` has made durable what the index must not be ahead
+    /// of. Returns how many entries the index then has, `None` if nothing was staged.
+    pub(crate) fn write_staged<E: From<IndexError>>(
+        &self,
+        before: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Option<u64>, E> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let update = {
+            let mut staged = write(&self.staged);
+            if staged.next.records() == 0 {
+                return Ok(None);
+            }
+            let update = Arc::new(std::mem::take(&mut staged.next));
+            staged.writing = Some(Arc::clone(&update));
+            update
+        };
+        before()?;
+        self.db.apply_batch(update.to_batch()).map_err(self.failed())?;
+        write(&self.staged).writing = None;
+        Ok(update.totals().map(|totals| totals.size))
     }
 
     /// Records a checkpoint that is kept.
@@ -157,13 +187,49 @@ impl Index {
 
     /// What belongs to no one agent.
     pub(crate) fn totals(&self) -> Result<LogTotals, IndexError> {
+        let staged = read(&self.staged);
+        if let Some(totals) = staged.updates().find_map(Update::totals) {
+            return Ok(*totals);
+        }
         match self.db.get([TOTALS]).map_err(self.failed())? {
             Some(bytes) => self.decode(&bytes),
             None => Ok(LogTotals::default()),
         }
     }
 
+    /// Where the next batch goes, or would go if its segment were not full; `None` without entries.
+    pub(crate) fn end(&self) -> Result<Option<Location>, IndexError> {
+        let found = self.db.get([END]).map_err(self.failed())?;
+        found.map(|bytes| self.numbers(&bytes).map(|[segment, offset]| Location { segment, offset })).transpose()
+    }
+
+    /// What is known of a finished segment.
+    pub(crate) fn finished(&self, first: u64) -> Result<Option<Finished>, IndexError> {
+        let found = self.db.get(key(FINISHED, &first.to_be_bytes())).map_err(self.failed())?;
+        found.map(|value| self.numbers(&value).map(|[bytes, end]| Finished { bytes, end })).transpose()
+    }
+
+    /// The last marked entry at or before `index`, and where it is.
+    pub(crate) fn mark(&self, index: u64) -> Result<Option<(u64, Location)>, IndexError> {
+        let staged = read(&self.staged);
+        if let Some(mark) = staged.updates().find_map(|update| update.mark(index)) {
+            return Ok(Some(mark));
+        }
+        let bounds = key(MARK, &0u64.to_be_bytes())..=key(MARK, &index.to_be_bytes());
+        let found = self.db.range(bounds).next_back().transpose().map_err(self.failed())?;
+        let decode = |(key, value): (sled::IVec, sled::IVec)| {
+            let index = key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())?;
+            let [segment, offset] = self.numbers(&value)?;
+            Ok((index, Location { segment, offset }))
+        };
+        found.map(decode).transpose()
+    }
+
     fn chain(&self, agent: &AgentId) -> Result<Option<AgentChain>, IndexError> {
+        let staged = read(&self.staged);
+        if let Some(chain) = staged.updates().find_map(|update| update.chain_of(agent)) {
+            return Ok(Some(chain.clone()));
+        }
         let found = self.db.get(key(CHAIN, agent.as_str().as_bytes())).map_err(self.failed())?;
         found.map(|bytes| self.decode(&bytes)).transpose()
     }
@@ -171,28 +237,38 @@ impl Index {
     /// The run that the entry `seq` of a chain is in, or would be in; and the number with which
     /// the next run begins, if there is one.
     pub(crate) fn run(&self, agent: Option<&AgentId>, seq: u64) -> Result<Option<(Run, Option<u64>)>, IndexError> {
+        let staged = read(&self.staged);
         let first = run_key(agent, 0);
         let last = run_key(agent, u64::MAX);
         let here = run_key(agent, seq);
-        let Some(found) = self.db.range(first..=here.clone()).next_back() else {
+        let stored = self.db.range(first.clone()..=here.clone()).next_back().transpose().map_err(self.failed())?;
+        let stored = stored.map(|found| self.decode_run(&found)).transpose()?;
+        let in_memory = staged.updates().filter_map(|update| update.run_before(&first, &here));
+        let Some(run) = in_memory.chain(stored).max_by_key(|run| run.seq) else {
             return Ok(None);
         };
-        let run = self.decode_run(&found.map_err(self.failed())?)?;
-        let mut after = self.db.range((std::ops::Bound::Excluded(here), std::ops::Bound::Included(last)));
-        let next = after.next().transpose().map_err(self.failed())?;
-        let next = next.map(|next| self.decode_run(&next).map(|run| run.seq)).transpose()?;
+        let mut after = self.db.range((Bound::Excluded(here.clone()), Bound::Included(last.clone())));
+        let stored = after.next().transpose().map_err(self.failed())?;
+        let stored = stored.map(|next| self.decode_run(&next)).transpose()?;
+        let in_memory = staged.updates().filter_map(|update| update.run_after(&here, &last));
+        let next = in_memory.chain(stored).map(|run| run.seq).min();
         Ok(Some((run, next)))
     }
 
     fn decode_run(&self, (key, value): &(sled::IVec, sled::IVec)) -> Result<Run, IndexError> {
         let seq = key.len().checked_sub(8).and_then(|at| key.get(at..)).and_then(be_u64);
-        let mut numbers = value.chunks(8).map(be_u64);
-        let (Some(seq), Some(Some(index)), Some(Some(segment)), Some(Some(offset))) =
-            (seq, numbers.next(), numbers.next(), numbers.next())
-        else {
-            return Err(self.malformed());
-        };
+        let seq = seq.ok_or_else(|| self.malformed())?;
+        let [index, segment, offset] = self.numbers(value)?;
         Ok(Run { seq, index, location: Location { segment, offset } })
+    }
+
+    fn numbers<const N: usize>(&self, value: &[u8]) -> Result<[u64; N], IndexError> {
+        let mut chunks = value.chunks(8).map(be_u64);
+        let mut numbers = [0; N];
+        for number in &mut numbers {
+            *number = chunks.next().flatten().ok_or_else(|| self.malformed())?;
+        }
+        if chunks.next().is_some() { Err(self.malformed()) } else { Ok(numbers) }
     }
 
     /// SHA-256 over all records in the order of their keys, each as u32 length and bytes of key
@@ -219,7 +295,7 @@ impl Index {
         cbor::decode(bytes).map_err(|_| self.malformed())
     }
 
-    fn malformed(&self) -> IndexError {
+    pub(crate) fn malformed(&self) -> IndexError {
         IndexError::Malformed { path: self.path.clone() }
     }
 
@@ -227,6 +303,14 @@ impl Index {
         let path = self.path.clone();
         move |source| IndexError::Store { path: path.clone(), source }
     }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn key(kind: u8, rest: &[u8]) -> Vec<u8> {
@@ -254,8 +338,14 @@ fn be_u64(bytes: &[u8]) -> Option<u64> {
 
 /// `a` ‖ agent id → [`AgentChain`].
 const CHAIN: u8 = b'a';
+/// `e` → u64 segment ‖ u64 offset where the next batch goes.
+const END: u8 = b'e';
+/// `f` ‖ u64 first index → u64 bytes ‖ u64 end of a finished segment.
+const FINISHED: u8 = b'f';
 /// `i` ‖ u64 number → remembered answer.
 const ANSWER: u8 = b'i';
+/// `m` ‖ u64 index → u64 segment ‖ u64 offset, for every 256th entry.
+const MARK: u8 = b'm';
 /// `p` ‖ u64 size → digest of the kept checkpoint.
 const CHECKPOINT: u8 = b'p';
 /// `r` ‖ chain ‖ u64 seq → [`Run`].
@@ -265,6 +355,9 @@ const TOTALS: u8 = b't';
 
 /// Pages kept in memory: a hundred thousand agents' chains and latest runs.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// Changed records after which they are written without waiting: about 16 MiB.
+const STAGED_RECORDS: usize = 1 << 17;
 
 /// How often changes go to the disk: what is lost is made again from the segments.
 const FLUSH_MS: u64 = 1_000;

@@ -13,6 +13,7 @@ use registrar_protocol::EkCertificatePolicy;
 use registrar_server::{Config, PendingLimits, RateLimits};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use transport::secret_memory::forbid_core_dumps;
 use transport::server::{Limits, Shutdown};
 use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem};
 
@@ -90,6 +91,7 @@ enum LogFormat {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logs(arguments.log_format);
+    forbid_core_dumps();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),

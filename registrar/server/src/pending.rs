@@ -90,11 +90,15 @@ impl PendingTable {
     ) -> Result<(), TableFull> {
         let network = network(from);
         let mut rows = self.rows();
-        rows.remove(&id);
+        let replaced = rows.remove(&id);
         if self.excess(&rows, network, weight).is_some() {
             rows.remove_expired(now);
         }
         if let Some(full) = self.excess(&rows, network, weight) {
+            // Whoever is refused changes nothing for the one who was there before.
+            if let Some(replaced) = replaced {
+                rows.insert(id, replaced);
+            }
             return Err(full);
         }
         let deadline = now + self.limits.lifetime;

@@ -1,5 +1,6 @@
 //! The identity book on disk: sled, one tree per noun. Nothing else in this crate knows sled.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use ledger_protocol::body::Binding;
@@ -81,6 +82,9 @@ impl Store {
     /// [`StoreError`] if another process has it, it is damaged, or it has another schema.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let opening = |source| StoreError::Open { path: path.to_owned(), source };
+        // Where machines can be reached lies below: others have no business here.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| opening(error.into()))?;
         let database = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open().map_err(opening)?;
         let tree = |name| database.open_tree(name).map_err(failed("open a tree"));
         let (agents, chains, meta, quarantine) = (tree("agents")?, tree("chains")?, tree("meta")?, tree("quarantine")?);

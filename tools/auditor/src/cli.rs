@@ -12,6 +12,7 @@ use std::{
 use arguments::{Arguments, Command, ExportArguments, ExtractArguments, LogKey, VerifyArguments};
 use clap::Parser;
 use ledger_tlog::key::NoteVerifier;
+use ledger_tlog::policy::{Policy, WitnessQuorum};
 use messages::UnixMillis;
 
 use crate::{
@@ -95,7 +96,9 @@ fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
         Some(roots::load(&arguments.roots).map_err(|error| usage(&error))?)
     };
     let agent = arguments.agent.as_ref();
-    let question = Question { log_key: &log_key, roots: roots.as_ref(), agent, from, to };
+    let witnesses = arguments.witness_policy.as_deref().map(|path| read_policy(path, &log_key)).transpose()?;
+    let witnesses = witnesses.as_ref();
+    let question = Question { log_key: &log_key, roots: roots.as_ref(), agent, from, to, witnesses };
     let report = verify::verify(&arguments.bundle, &question);
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
@@ -151,6 +154,19 @@ fn read_key(text: &str) -> Result<NoteVerifier, Failure> {
             ),
         }),
     }
+}
+
+/// The witnesses of a tlog-policy file, which must be for this log if it names any.
+fn read_policy(path: &Path, log_key: &NoteVerifier) -> Result<WitnessQuorum, Failure> {
+    let usage = |text| Failure { code: EXIT_USAGE, text };
+    let bytes = std::fs::read(path).map_err(|error| usage(format!("--witness-policy {}: {error}", path.display())))?;
+    let policy = Policy::parse(&bytes)
+        .map_err(|error| usage(format!("--witness-policy {}: {}", path.display(), cause::chain(&error))))?;
+    let logs = policy.logs();
+    if !logs.is_empty() && !logs.iter().any(|log| log.to_string() == log_key.to_string()) {
+        return Err(usage(format!("--witness-policy {} is for other logs than {log_key}", path.display())));
+    }
+    Ok(policy.quorum().clone())
 }
 
 /// Writes to stdout; a reader that has gone away is no error.

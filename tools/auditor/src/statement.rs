@@ -69,6 +69,9 @@ pub struct Statement {
     pub to: UnixMillis,
     /// Whose clock all times are of.
     pub clock: &'static str,
+    /// What witnesses prove of the times; none without a quorum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<Bounds>,
     /// Labels of the last policy in force, `name=value`.
     pub labels: Vec<String>,
     /// Milliseconds in each state.
@@ -83,6 +86,23 @@ pub struct Statement {
     pub periods: Vec<Period>,
     /// What the run holds, as counts.
     pub counts: Counts,
+}
+
+/// Times that a quorum of witnesses vouches for, by their own clocks, to the second.
+///
+/// At least one witness of each sufficient set is taken to be honest. A bound holds if those witnesses whose times bear
+/// it out suffice by themselves, so for two of three it is the second latest time below and the second earliest above.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Bounds {
+    /// The run's first authentic quote was made after this: its nonce rests on signatures made then.
+    #[serde(serialize_with = "rfc_3339_if")]
+    pub first_quote_after: Option<UnixMillis>,
+    /// The run's last authentic quote was made after this.
+    #[serde(serialize_with = "rfc_3339_if")]
+    pub last_quote_after: Option<UnixMillis>,
+    /// All entries were in the log before this.
+    #[serde(serialize_with = "rfc_3339")]
+    pub all_before: UnixMillis,
 }
 
 /// What the run of entries holds, whole run, not only the interval.
@@ -115,7 +135,12 @@ pub struct Counts {
 }
 
 /// Draws the statement; none if the run is empty.
-pub(crate) fn draw(history: &History, interval: Interval, findings: &Findings) -> Option<Statement> {
+pub(crate) fn draw(
+    history: &History,
+    interval: Interval,
+    findings: &Findings,
+    bounds: Option<Bounds>,
+) -> Option<Statement> {
     let (_, first) = history.run().next()?;
     let (last_position, last) = history.run().next_back()?;
     let start = interval.from.unwrap_or(first.recorded);
@@ -126,7 +151,11 @@ pub(crate) fn draw(history: &History, interval: Interval, findings: &Findings) -
     Some(Statement {
         from: start,
         to: end,
-        clock: "claimed by the log's clock, not proven",
+        clock: match bounds {
+            None => "claimed by the log's clock, not proven",
+            Some(_) => "claimed by the log's clock, proven by witnesses within the bounds",
+        },
+        bounds,
         labels: history
             .policy(policy)
             .map(|policy| policy.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect())
@@ -246,9 +275,18 @@ fn count(history: &History, findings: &Findings) -> Counts {
 }
 
 /// What this kind of bundle cannot show, said plainly.
-pub(crate) fn not_proven(history: &History, tree_size: u64) -> Vec<String> {
-    let mut list =
-        vec!["the times: they are the log's own clock, and nothing outside the log confirms them".to_owned()];
+pub(crate) fn not_proven(
+    history: &History,
+    tree_size: u64,
+    bounds: Option<Bounds>,
+    cosignatures_checked: bool,
+) -> Vec<String> {
+    let mut list = vec![match bounds {
+        None => "the times: they are the log's own clock, and nothing outside the log confirms them".to_owned(),
+        Some(_) => {
+            "the times more exactly than the witnesses' bounds: in between they are the log's own clock".to_owned()
+        }
+    }];
     if let Some((_, last)) = history.run().next_back() {
         list.push(format!(
             "that nothing follows entry {} (seq {}): later entries of the agent, below the checkpoint's {tree_size} or after it, are not ruled out",
@@ -262,10 +300,21 @@ pub(crate) fn not_proven(history: &History, tree_size: u64) -> Vec<String> {
             holes.iter().map(|(from, to)| format!("seq {from} to {to}")).collect::<Vec<_>>().join(", ")
         ));
     }
-    list.push("that the log shows everyone the same history: cosignatures of witnesses are not checked".to_owned());
+    list.push(match (bounds, cosignatures_checked) {
+        (Some(_), _) => "that the log shows everyone the same history, unless each sufficient set of the witnesses has an honest one".to_owned(),
+        (None, true) => "that the log shows everyone the same history: too few of the trusted witnesses cosigned".to_owned(),
+        (None, false) => "that the log shows everyone the same history: cosignatures of witnesses are not checked".to_owned(),
+    });
     list.push("what the machine did between two quotes beyond what its registers measure".to_owned());
     list.push("that EK certificates were not revoked: revocation lists are not consulted".to_owned());
     list
+}
+
+fn rfc_3339_if<S: Serializer>(instant: &Option<UnixMillis>, serializer: S) -> Result<S::Ok, S::Error> {
+    match instant {
+        Some(instant) => rfc_3339(instant, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn rfc_3339<S: Serializer>(instant: &UnixMillis, serializer: S) -> Result<S::Ok, S::Error> {

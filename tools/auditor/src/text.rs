@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use messages::UnixMillis;
+
 use crate::{
     instant,
     report::{Check, Conclusion, Outcome, Report},
@@ -99,6 +101,12 @@ fn state(statement: &Statement, out: &mut String) {
     line_to(out, format_args!("  unknown       {}", length(statement.unknown_ms)));
     if statement.not_enrolled_ms > 0 {
         line_to(out, format_args!("  not enrolled  {}", length(statement.not_enrolled_ms)));
+    }
+    if let Some(bounds) = &statement.bounds {
+        let at = |bound: Option<UnixMillis>| bound.map_or_else(|| "unknown".to_owned(), instant::format);
+        line_to(out, format_args!("  first quote made after    {}  (witnesses)", at(bounds.first_quote_after)));
+        line_to(out, format_args!("  last quote made after     {}  (witnesses)", at(bounds.last_quote_after)));
+        line_to(out, format_args!("  all in the log before     {}  (witnesses)", at(Some(bounds.all_before))));
     }
     for period in statement.periods.iter().take(SHOWN_MAX) {
         let (from, to) = (instant::format(period.from), instant::format(period.to));

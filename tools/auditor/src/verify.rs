@@ -11,6 +11,7 @@ mod quotes;
 pub(crate) use quotes::{Findings, values_of};
 mod releases;
 mod verdicts;
+mod witnesses;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use evidence::ek_certificate::TrustStore;
 use ledger_tlog::{
     checkpoint::{AuthenticCheckpoint, Checkpoint},
     key::NoteVerifier,
+    policy::WitnessQuorum,
 };
 use messages::{AgentId, UnixMillis};
 
@@ -41,6 +43,9 @@ pub struct Question<'a> {
     pub from: Option<UnixMillis>,
     /// End of the interval; the bundle's own if none.
     pub to: Option<UnixMillis>,
+    /// The witnesses trusted, and how many of them must have cosigned; without them cosignatures
+    /// are passed over.
+    pub witnesses: Option<&'a WitnessQuorum>,
 }
 
 /// Checks the bundle in `folder`.
@@ -72,7 +77,7 @@ fn authenticate(folder: &Path, question: &Question<'_>, report: &mut Report) -> 
     if !report.add(files::check(&bundle, question.agent)) {
         return None;
     }
-    let (check, checkpoint) = check_checkpoint(&bundle, question.log_key);
+    let (check, checkpoint) = check_checkpoint(&bundle, question);
     report.add(check);
     let (checkpoint_bytes, checkpoint) = checkpoint?;
     report.tree_size = Some(checkpoint.tree_head().tree_size);
@@ -109,8 +114,14 @@ impl Audit {
         let manifest = self.bundle.manifest();
         let interval = statement::Interval { from: question.from.or(manifest.from), to: question.to.or(manifest.to) };
         report.add(chain::check_coverage(&self.history, interval));
-        report.statement = statement::draw(&self.history, interval, &findings);
-        report.not_proven = statement::not_proven(&self.history, self.checkpoint.tree_head().tree_size);
+        let bounds = witnesses::bounds(&self.bundle, &self.history, &findings, &self.checkpoint_bytes, question);
+        report.statement = statement::draw(&self.history, interval, &findings, bounds);
+        report.not_proven = statement::not_proven(
+            &self.history,
+            self.checkpoint.tree_head().tree_size,
+            bounds,
+            question.witnesses.is_some(),
+        );
     }
 }
 
@@ -137,8 +148,10 @@ fn open(folder: &Path, report: &mut Report) -> Option<Bundle> {
     None
 }
 
-/// 1. the note is signed by the log's key; 2. its origin is the key's name; 3. it is the tree the index speaks of.
-fn check_checkpoint(bundle: &Bundle, log_key: &NoteVerifier) -> (Check, Option<(Vec<u8>, AuthenticCheckpoint)>) {
+/// 1. the note is signed by the log's key, and no witness's signature is forged; 2. its origin is the key's name;
+/// 3. it is the tree the index speaks of; 4. enough witnesses cosigned it, if the auditor names any.
+fn check_checkpoint(bundle: &Bundle, question: &Question<'_>) -> (Check, Option<(Vec<u8>, AuthenticCheckpoint)>) {
+    let log_key = question.log_key;
     let mut check = Check::new(CheckName::Checkpoint);
     check.examine();
     let bytes = match bundle.read(CHECKPOINT) {
@@ -149,7 +162,7 @@ fn check_checkpoint(bundle: &Bundle, log_key: &NoteVerifier) -> (Check, Option<(
         }
     };
     let origin = log_key.name().as_str();
-    match Checkpoint::open(&bytes, origin, log_key, &[]) {
+    match Checkpoint::open(&bytes, origin, log_key, &witnesses::keys(question)) {
         Err(error) => {
             let remedy = "make sure that --log-key is the key of this log, from a source you trust";
             check.refute(CHECKPOINT, crate::cause::chain(&error), remedy);
@@ -161,6 +174,9 @@ fn check_checkpoint(bundle: &Bundle, log_key: &NoteVerifier) -> (Check, Option<(
                 let found = format!("the manifest names {:?} with {} entries", manifest.origin, manifest.tree_size);
                 let problem = format!("{found}; the checkpoint is of {origin:?} with {size}");
                 check.refute(CHECKPOINT, problem, "get the bundle again from whoever exported it");
+            }
+            if let Some(missed) = witnesses::missed(&checkpoint, question) {
+                check.doubt(CHECKPOINT, missed, witnesses::REMEDY);
             }
             let sound = !check.is_false();
             (check, sound.then_some((bytes, checkpoint)))

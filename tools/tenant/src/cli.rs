@@ -90,6 +90,12 @@ pub(crate) struct UpArguments {
     /// Time between quotes where an add does not say
     #[arg(long, default_value_t = 2_000, value_name = "MS")]
     pub(crate) interval_ms: u64,
+    /// Witnesses to ask for cosignatures: a C2SP tlog-policy file with their addresses
+    #[arg(long, value_name = "FILE")]
+    pub(crate) witness_policy: Option<PathBuf>,
+    /// Authorities of the witnesses' servers, PEM; needed for https addresses
+    #[arg(long, value_name = "FILE", requires = "witness_policy")]
+    pub(crate) witness_ca: Option<PathBuf>,
     /// Serve checkpoint and tiles without a client certificate
     #[arg(long)]
     pub(crate) public_log: bool,
@@ -166,6 +172,21 @@ pub(crate) struct PolicyArguments {
     /// PCR policy: JSON `{"<pcr>": "hex" | ["hex", …]}`, or @FILE
     #[arg(long, default_value = "{}", value_name = "JSON")]
     pub(crate) tpm_policy: String,
+    /// What may run: a runtime policy in Keylime's JSON, or the DSSE envelope it is signed in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) runtime_policy: Option<PathBuf>,
+    /// Name of a runtime policy at the verifier; with --runtime-policy the name to keep it under
+    #[arg(long, value_name = "NAME")]
+    pub(crate) runtime_policy_name: Option<String>,
+    /// PEM of the key or certificate that must have signed the runtime policy
+    #[arg(long, value_name = "FILE", requires = "runtime_policy")]
+    pub(crate) runtime_policy_key: Option<PathBuf>,
+    /// What may boot: a measured-boot policy, or a reference state in Keylime's JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mb_policy: Option<PathBuf>,
+    /// Name of a measured-boot policy at the verifier; with --mb-policy the name to keep it under
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mb_policy_name: Option<String>,
     /// Labels to record, e.g. role=hypervisor
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,

@@ -21,11 +21,13 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
+use transport::secret_memory::forbid_core_dumps;
 
 use crate::{cli::Command, failure::Failure};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    forbid_core_dumps();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -3,6 +3,7 @@
 //! They speak with each other as they would apart, over mutual TLS on the loopback interface.
 
 mod material;
+mod witnesses;
 
 use std::{
     fs, io,
@@ -58,7 +59,9 @@ async fn start_ledger(
     material: &Material,
     shutdown: Shutdown,
 ) -> Result<ledger_server::Running, Failure> {
-    let log = LogConfig { origin: arguments.origin.clone(), ..LogConfig::new(site.ledger()) };
+    let witnesses = arguments.witness_policy.as_deref();
+    let witnesses = witnesses.map(|policy| witnesses::load(policy, arguments.witness_ca.as_deref())).transpose()?;
+    let log = LogConfig { origin: arguments.origin.clone(), witnesses, ..LogConfig::new(site.ledger()) };
     let config = ledger_server::Config {
         address: SocketAddr::new(arguments.listen, arguments.ledger_port),
         limits: Limits::default(),

@@ -1,22 +1,29 @@
 //! Evidence against policy: every finding, and a pass that only an authenticated quote can give.
 
 mod answer;
+mod boot;
 mod findings;
+mod lists;
+mod runtime;
 
 use evidence::{
     algorithm::{Digest, EncryptionAlgorithm, HashAlgorithm, SignatureScheme},
     attest::ClockInfo,
     crypto::CryptoUnavailable,
-    pcr::{PcrIndex, PcrValues},
+    ima::MeasurementState,
+    pcr::{PcrBank, PcrIndex, PcrSelection, PcrValues},
     public::Ak,
     quote::{AuthenticQuote, Expected, QuoteRejected},
 };
 
 pub use answer::{ATTEST_BYTES_MAX, Evidence, NoQuote, PAYLOAD_KEY_BYTES_MAX, QuoteParts, SIGNATURE_BYTES_MAX};
+pub use boot::{BootJudgement, BootReference};
 use findings::Findings;
-pub use findings::{FINDING_TEXT_BYTES_MAX, FINDINGS_MAX, Finding, SEVERITY_LABELS, SEVERITY_MAX};
+pub use findings::{FINDING_TEXT_BYTES_MAX, FINDINGS_MAX, Finding, SEVERITY_LABELS, SEVERITY_MAX, SEVERITY_NOTICE};
+pub use lists::{ListPart, Lists, MeasurementText};
+pub use runtime::{RuntimeReference, ima_register, unread_list};
 
-use crate::policy::{AlgorithmsAccepted, PCR_PAYLOAD_KEY, TpmPolicy};
+use crate::policy::{AlgorithmsAccepted, PCR_IMA, PCR_PAYLOAD_KEY, TpmPolicy};
 
 /// What evidence is held against.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +36,34 @@ pub struct Reference<'a> {
     pub previous_clock: Option<ClockInfo>,
     /// Register values.
     pub policy: &'a TpmPolicy,
+    /// What may boot, if that is asked.
+    pub measured_boot: Option<BootReference<'a>>,
+    /// What may run, if that is asked.
+    pub runtime: Option<RuntimeReference<'a>>,
+}
+
+impl Reference<'_> {
+    /// The registers to ask for, bit 0 being PCR 0, without the payload key's unless the policy has it.
+    ///
+    /// Beside those of the static policy: with a measured-boot policy PCR 0, without which agents do
+    /// not send their boot log, and those it relies on; with a runtime policy PCR 10, and PCR 0 to 9
+    /// while the list is asked for from its first entry, which has to be their aggregate.
+    #[must_use]
+    pub fn mask(&self) -> u32 {
+        let boot = self.measured_boot.map_or(0, |boot| boot.policy.mask());
+        let runtime = self.runtime.map_or(0, |runtime| {
+            let firmware = if runtime.asked_from == 0 { MASK_FIRMWARE } else { 0 };
+            firmware | 1 << PCR_IMA
+        });
+        self.policy.mask() | boot | runtime
+    }
+
+    /// What a quote must cover, exactly: the mask and the payload key's register, in `bank`.
+    #[must_use]
+    pub fn selection(&self, bank: PcrBank) -> PcrSelection {
+        let with_key = self.mask() | 1 << PCR_PAYLOAD_KEY;
+        PcrSelection::from_indices(bank, PcrIndex::all().filter(|index| with_key >> index.get() & 1 == 1))
+    }
 }
 
 /// The outcome of an appraisal.
@@ -46,8 +81,10 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Appraisal {
+    boot: Option<BootJudgement>,
     clock: Option<ClockInfo>,
     findings: Findings,
+    ima_state: Option<MeasurementState>,
     quote: Option<AuthenticQuote>,
     unanswered: bool,
 }
@@ -63,8 +100,8 @@ impl Appraisal {
         }
     }
 
-    /// Every finding in the order of the checks, at most [`FINDINGS_MAX`]; the last one then says
-    /// how many were cut.
+    /// Every finding in the order of the checks, then notices; at most [`FINDINGS_MAX`], with a last
+    /// one that says how many were cut.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.findings.to_vec()
@@ -82,6 +119,18 @@ impl Appraisal {
         self.quote.as_ref()
     }
 
+    /// What was made of the boot log, for the next round's [`BootReference::before`].
+    #[must_use]
+    pub const fn boot(&self) -> Option<&BootJudgement> {
+        self.boot.as_ref()
+    }
+
+    /// Where the measurement list stands now, if it was judged; to be kept once the verdict is durable.
+    #[must_use]
+    pub const fn ima_state(&self) -> Option<&MeasurementState> {
+        self.ima_state.as_ref()
+    }
+
     /// The TPM's clock, if the quote is authentic and its clock follows the previous one.
     #[must_use]
     pub const fn clock(&self) -> Option<ClockInfo> {
@@ -89,23 +138,29 @@ impl Appraisal {
     }
 }
 
-/// Judges `evidence` as the answer to `nonce`.
+/// Judges `evidence` and the lists that came with it as the answer to `nonce`.
 ///
 /// Checks in order, each leaving its findings and none stopping the next where the next still
 /// means something:
 /// 1. the algorithms claimed are accepted, and the attestation key's own are;
 /// 2. the quote is well-formed, the bank and the signature's hash are the one claimed;
 /// 3. the quote is authentic: [`evidence::quote::Quote::verify`] with the nonce's bytes and exactly
-///    the policy's selection and the payload key's register;
+///    the registers of [`Reference::selection`];
 /// 4. its clock follows the last accepted one ([`ClockInfo::follows`]);
 /// 5. the payload key's register holds the hash of the key that came along;
-/// 6. every register that policy names is there and holds one of its values.
+/// 6. every register that policy names is there and holds one of its values;
+/// 7. the boot log is there, gives the quoted registers and is what the measured-boot policy accepts,
+///    or was judged so before over the same log and registers;
+/// 8. the measurement list is there, continues what was known and gives the quoted register, and
+///    every entry is allowed by the runtime policy in force when it was first seen.
 ///
 /// What is required is read from `reference` alone; nothing in the evidence can leave a check out.
-/// Steps 4 to 6 look at an authentic quote only: values that nobody signed are no facts.
-pub fn appraise(reference: &Reference<'_>, nonce: &[u8], evidence: &Evidence) -> Appraisal {
+/// Steps 4 to 8 look at an authentic quote only: values that nobody signed are no facts.
+pub fn appraise(reference: &Reference<'_>, nonce: &[u8], evidence: &Evidence, lists: &Lists) -> Appraisal {
     let mut findings = Findings::default();
     let mut unanswered = false;
+    let mut boot = None;
+    let mut ima_state = None;
     let bank = check_algorithms(reference, evidence, &mut findings);
     let quote = authenticate(reference, nonce, evidence, bank, &mut findings, &mut unanswered);
     let mut clock = None;
@@ -115,8 +170,34 @@ pub fn appraise(reference: &Reference<'_>, nonce: &[u8], evidence: &Evidence) ->
             unanswered = true;
         }
         check_registers(quote.values(), reference.policy, &mut findings);
+        match judge_lists(reference, quote, lists, &mut findings) {
+            Ok(judged) => (boot, ima_state) = judged,
+            Err(CryptoUnavailable { .. }) => unanswered = true,
+        }
     }
-    Appraisal { clock, findings, quote, unanswered }
+    Appraisal { boot, clock, findings, ima_state, quote, unanswered }
+}
+
+fn judge_lists(
+    reference: &Reference<'_>,
+    quote: &AuthenticQuote,
+    lists: &Lists,
+    findings: &mut Findings,
+) -> Result<(Option<BootJudgement>, Option<MeasurementState>), CryptoUnavailable> {
+    let values = quote.values();
+    let boot = match &reference.measured_boot {
+        Some(boot) => boot::judge(boot, &lists.boot_log, values, findings)?,
+        None => None,
+    };
+    let ima_state = match &reference.runtime {
+        Some(runtime) => {
+            let booted_right = boot.as_ref().is_some_and(BootJudgement::passed);
+            let log = lists.boot_log.present().filter(|_| booted_right);
+            runtime::judge(runtime, &lists.ima, quote, log.map(Vec::as_slice), findings)?
+        }
+        None => None,
+    };
+    Ok((boot, ima_state))
 }
 
 /// Returns the bank that the quote must be of.
@@ -127,11 +208,13 @@ fn check_algorithms(reference: &Reference<'_>, evidence: &Evidence, findings: &m
     if bank.is_none() {
         findings.quote("invalid_hash_alg", not_accepted("hash", evidence.hash_alg(), &names(accepted.hash())));
     }
-    let claimed: Option<EncryptionAlgorithm> = evidence.enc_alg().parse().ok();
-    if !claimed.is_some_and(|claimed| accepted.encryption().contains(&claimed)) {
-        findings.quote("invalid_enc_alg", not_accepted("key", evidence.enc_alg(), &names(accepted.encryption())));
+    // The claims are only text; the key that must have signed says what it is and what it signs with.
+    let (claimed, own): (Option<EncryptionAlgorithm>, _) =
+        (evidence.enc_alg().parse().ok(), ak.public().encryption_algorithm());
+    if ![claimed, Some(own)].iter().all(|found| found.is_some_and(|found| accepted.encryption().contains(&found))) {
+        let expected = format!("{} (the attestation key is {own})", names(accepted.encryption()));
+        findings.quote("invalid_enc_alg", not_accepted("key", evidence.enc_alg(), &expected));
     }
-    // The claim is only text; the key that must have signed says what it signs with.
     let (claimed, scheme): (Option<SignatureScheme>, _) = (evidence.sign_alg().parse().ok(), ak.scheme().scheme);
     if !accepted.signing().contains(&scheme) || claimed != Some(scheme) {
         let expected = format!("{} (the attestation key signs {scheme})", names(accepted.signing()));
@@ -172,7 +255,7 @@ fn authenticate(
         findings.quote("quote_validation", format!("the quote is signed with {found}; expected {bank}"));
         return None;
     }
-    let selection = reference.policy.selection(evidence::pcr::PcrBank(bank));
+    let selection = reference.selection(PcrBank(bank));
     match quote.clone().verify(reference.ak, &Expected { nonce, selection: &selection, values }) {
         Ok(quote) => Some(quote),
         Err(rejected) => {
@@ -243,6 +326,9 @@ fn check_registers(values: &PcrValues, policy: &TpmPolicy, findings: &mut Findin
         findings.pcr("missing_pcrs", format!("policy names PCR {}, which is not quoted", missing.join(", ")));
     }
 }
+
+/// PCR 0 to 9: what IMA's `boot_aggregate` sums up.
+const MASK_FIRMWARE: u32 = 0x3ff;
 
 #[cfg(test)]
 mod tests;

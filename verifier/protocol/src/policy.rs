@@ -1,4 +1,7 @@
-//! What one agent must show: register values and algorithms, as the tenant gave them.
+//! What one agent must show: register values, algorithms, what may boot and run, as the tenant gave them.
+
+mod measured_boot;
+mod runtime;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,6 +9,8 @@ use evidence::{
     algorithm::{EncryptionAlgorithm, HashAlgorithm, SignatureScheme},
     pcr::{PcrBank, PcrIndex, PcrSelection},
 };
+pub use measured_boot::{MeasuredBootPolicy, MeasuredBootPolicyError};
+pub use runtime::{RuntimePolicyError, SignedPolicyError, compile_runtime, opened};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Bytes of a `tpm_policy` text at most: 24 registers with 64 values of SHA-512 each are 200 KiB.
@@ -77,13 +82,6 @@ impl TpmPolicy {
     #[must_use]
     pub fn mask(&self) -> u32 {
         self.mask
-    }
-
-    /// What a quote must cover: the mask and the payload key's register, in `bank`.
-    #[must_use]
-    pub fn selection(&self, bank: PcrBank) -> PcrSelection {
-        let with_key = self.mask | 1 << PCR_PAYLOAD_KEY;
-        PcrSelection::from_indices(bank, PcrIndex::all().filter(|index| with_key >> index.get() & 1 == 1))
     }
 }
 

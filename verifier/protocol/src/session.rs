@@ -112,9 +112,9 @@ pub enum KeyStep {
         /// SHA-256 of its PEM.
         recipient: Digest,
     },
-    /// Given before; the machine has failed since.
+    /// Given before, or sent without an answer; the machine has failed since.
     Revoke {
-        /// Who had it.
+        /// Who may have it.
         recipient: Digest,
     },
     /// Not given, because of the failure.
@@ -229,10 +229,11 @@ impl Session {
     /// that a whole fleet is not asked in one moment.
     #[must_use]
     pub fn resume(mut record: Record, settings: Settings, stagger_ms: u64, now: UnixMillis) -> (Self, Vec<Effect>) {
-        if let Trust::Passed { at } = record.trust {
-            record.trust = Trust::Unproven { since: at };
+        // A clock that was ahead when the record was written puts neither the next challenge off nor the ageing.
+        if let Trust::Passed { at: since } | Trust::Unproven { since } = record.trust {
+            record.trust = Trust::Unproven { since: since.min(now) };
         }
-        let from_before = |asked: UnixMillis| asked.plus_ms(settings.interval_ms).max(now.plus_ms(stagger_ms));
+        let from_before = |asked: UnixMillis| asked.min(now).plus_ms(settings.interval_ms).max(now.plus_ms(stagger_ms));
         let due = record.last_challenge.map_or(now, from_before);
         let stopped = record.trust == Trust::Stopped;
         let state = if stopped { State::Stopped } else { State::Waiting { attempt: 0, due } };

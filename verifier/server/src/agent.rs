@@ -1,8 +1,10 @@
 //! One agent's task: carries out what its session decides, in order, one thing at a time.
 
+mod allowance;
 mod command;
 mod delivery;
 mod history;
+mod judging;
 mod round;
 mod view;
 
@@ -51,6 +53,9 @@ pub(crate) struct Agent {
     /// Leaf hash of the last verdict recorded by this task.
     verdict: Digest,
     logs_kept: round::LogsKept,
+    /// What is carried from one appraisal to the next.
+    judging: judging::Judging,
+    list_allowance: allowance::ListAllowance,
 }
 
 /// How a task came to its end.
@@ -90,6 +95,8 @@ impl Agent {
             round: None,
             verdict: Digest::ZERO,
             logs_kept: round::LogsKept::default(),
+            judging: judging::Judging::restored(&row.ima),
+            list_allowance: allowance::ListAllowance::full(services.clock.now()),
             id,
             services,
             view,
@@ -233,6 +240,7 @@ impl Agent {
             enrolled: self.enrolled,
             clock: self.clock,
             algorithms: self.algorithms.clone(),
+            ima: self.judging.row(),
         }
     }
 

@@ -30,6 +30,11 @@ impl Clock {
         }
         now
     }
+
+    /// The same in seconds since 1970, as certificates count.
+    pub(crate) fn now_s(&self) -> i64 {
+        i64::try_from(self.now().0 / 1_000).unwrap_or(i64::MAX)
+    }
 }
 
 /// Local time in C `asctime` form, as revocation messages carry it.

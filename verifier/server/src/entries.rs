@@ -3,8 +3,8 @@
 use ledger_protocol::{
     Beacon,
     body::{
-        AgentPolicy, BankValues, Body, Finding, ImaDelta, ImaState, KeyRelease, Miss, MissReason, OperatorAction,
-        PolicyBody, QuoteBody, ReleasePhase, Revocation, ServiceStart, Verdict, VerdictResult,
+        AgentPolicy, BankValues, Body, Finding, ImaDelta, ImaState, KeyRelease, Miss, MissReason, NamedPolicy,
+        OperatorAction, PolicyBody, QuoteBody, ReleasePhase, Revocation, ServiceStart, Verdict, VerdictResult,
     },
 };
 use messages::{AgentId, Digest, UnixMillis, ledger::Item};
@@ -61,7 +61,7 @@ pub(crate) fn quote(challenge: &Challenge, evidence: &Evidence, logs: &Logs) -> 
 }
 
 /// The verdict on the group's previous item, a quote.
-pub(crate) fn verdict(appraisal: &Appraisal, policy: Digest, binding: Digest) -> Item {
+pub(crate) fn verdict(appraisal: &Appraisal, policies: Vec<Digest>, binding: Digest) -> Item {
     let finding = |finding: verifier_protocol::appraisal::Finding| Finding {
         component: finding.component.to_owned(),
         event: finding.event,
@@ -76,12 +76,17 @@ pub(crate) fn verdict(appraisal: &Appraisal, policy: Digest, binding: Digest) ->
             Outcome::Error => VerdictResult::Error,
         },
         findings: appraisal.findings().into_iter().map(finding).collect(),
-        policies: vec![policy],
+        policies,
         binding,
         appraiser: APPRAISER.to_owned(),
-        ima_state: ImaState::default(),
+        ima_state: appraisal.ima_state().map(ima_state).unwrap_or_default(),
     };
     linked(&verdict, 1 /* array head */)
+}
+
+/// How far the list is settled: where the next round's part of it begins.
+fn ima_state(state: &evidence::ima::MeasurementState) -> ImaState {
+    ImaState { count: state.next_entry(), running: ByteBuf::from(state.register().as_bytes()) }
 }
 
 /// What the group's previous item, a verdict, does to the key.
@@ -111,6 +116,10 @@ pub(crate) fn miss(due: UnixMillis, attempts: u32, loss: Loss, text: &str) -> It
 
 pub(crate) fn policy(policy: AgentPolicy) -> Item {
     item(&PolicyBody::Agent(policy))
+}
+
+pub(crate) fn named_policy(policy: NamedPolicy) -> Item {
+    item(&PolicyBody::Named(policy))
 }
 
 pub(crate) fn operator_action(action: &str, actor: &str, target: &AgentId, detail: &str) -> Item {

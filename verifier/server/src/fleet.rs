@@ -24,9 +24,10 @@ use crate::{
     chain::{self, ChainError, Seen},
     entries, entropy,
     error_chain::chain as explain,
+    policies::{PolicyError, Role},
     services::Services,
     store::{RecordRow, StoreError, StoredAgent, TermsRow},
-    terms::{Application, Terms, TermsError},
+    terms::{Application, Terms, TermsError, Wishes},
     vault::{Purpose, SealError},
 };
 
@@ -172,15 +173,26 @@ impl Fleet {
         }
     }
 
+    /// An agent that was added by a policy's name.
+    pub(crate) fn user_of(&self, role: Role, name: &str) -> Option<AgentId> {
+        let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
+        let uses = |handle: &Handle| {
+            let view = handle.view.read().unwrap_or_else(PoisonError::into_inner);
+            view.terms.chosen(role).is_some_and(|chosen| chosen.name.as_deref() == Some(name))
+        };
+        agents.iter().find(|(_, handle)| uses(handle)).map(|(id, _)| id.clone())
+    }
+
     async fn enlist(&self, id: &AgentId, actor: &str, application: Application) -> Result<StoredAgent, CommandError> {
         let services = &self.services;
-        let Application { mut terms, share_v, revocation_key } = application;
+        let Application { mut terms, share_v, revocation_key, wishes } = application;
         let (mut head, enrolled) = enrolment(services, id).await?;
         check_binding(services, id, &terms, enrolled).await?;
         terms.bound.binding = Some(enrolled);
         if terms.bound.key_id.is_none() {
             terms.bound.key_id = Some(new_key_id()?);
         }
+        choose_policies(services, &mut terms, wishes, actor).await?;
         keep_policy(services, &terms).await?;
         let has_key = share_v.is_some();
         let row = sealed_terms(services, id, terms, share_v, revocation_key)?;
@@ -277,9 +289,18 @@ async fn supervise(fleet: Arc<Fleet>, stored: StoredAgent, view: Arc<RwLock<View
         tokio::select! {
             () = shutdown.started() => return,
             () = tokio::time::sleep(RESTART_PAUSE) => {}
+            () = turn_away(&commands) => {}
         }
         stored = fleet.services.store.agent(&id).ok().flatten();
     }
+}
+
+/// Answers commands that nobody can carry out now with [`TellError::Restarting`], by letting go of them. Never
+/// ends by itself.
+async fn turn_away(commands: &tokio::sync::Mutex<mpsc::Receiver<Command>>) {
+    let mut commands = commands.lock().await;
+    while let Some(_unheard) = commands.recv().await {}
+    std::future::pending().await
 }
 
 /// The end of an agent's chain and the binding it is enrolled under.
@@ -315,6 +336,19 @@ pub(crate) async fn check_binding(
     if binding.ak.as_slice() == ak { Ok(()) } else { Err(EnrolmentError::Ak) }
 }
 
+/// Fills in the policies that were wished for.
+pub(crate) async fn choose_policies(
+    services: &Services,
+    terms: &mut Terms,
+    wishes: Wishes,
+    actor: &str,
+) -> Result<(), PolicyError> {
+    let now = services.clock.now_s();
+    terms.runtime = services.policies.choose(Role::Runtime, wishes.runtime, actor, now).await?;
+    terms.measured_boot = services.policies.choose(Role::MeasuredBoot, wishes.measured_boot, actor, now).await?;
+    Ok(())
+}
+
 /// Stores the policy's text as a blob: an entry names only what can be read.
 pub(crate) async fn keep_policy(services: &Services, terms: &Terms) -> Result<(), EnrolmentError> {
     let kept = services.ledger.put_blob(terms.tpm_policy.clone().into_bytes()).await;
@@ -347,9 +381,11 @@ pub(crate) fn sealed_terms(
 /// What an add or update asks for, for the operator-action entry.
 pub(crate) fn detail(terms: &Terms) -> String {
     let Terms { host, port, interval_ms, tolerance_ms, .. } = terms;
-    let policy = Digest(openssl::sha::sha256(terms.tpm_policy.as_bytes()));
+    let policies: Vec<String> =
+        terms.policies().iter().map(|policy| format!("{}={}", policy.role, policy.digest)).collect();
+    let policies = policies.join(" ");
     let key = terms.bound.key_id.map(|key_id| format!(" key={key_id}")).unwrap_or_default();
-    format!("address={host}:{port} interval={interval_ms}ms tolerance={tolerance_ms}ms tpm={policy}{key}")
+    format!("address={host}:{port} interval={interval_ms}ms tolerance={tolerance_ms}ms {policies}{key}")
 }
 
 /// Commands that wait for one agent: operators are few, and each waits for an answer.

@@ -12,13 +12,16 @@ mod entropy;
 mod error_chain;
 mod fleet;
 mod outbox;
+mod policies;
 mod routes;
 mod services;
 mod store;
 mod terms;
 mod vault;
 
-use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use ledger_client::{AppendError, LedgerClient};
 use messages::ledger::Group;
@@ -109,20 +112,24 @@ impl Running {
 pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartError> {
     check_webhook(config.notify.webhook.as_ref())?;
     let folder = |source| StartError::Folder { path: config.data_dir.clone(), source };
-    std::fs::create_dir_all(&config.data_dir).map_err(folder)?;
+    // Policies, labels and sealed secrets lie below: others have no business here.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(folder)?;
     let vault = vault::Vault::open_or_create(&config.data_dir).map_err(StartError::Vault)?;
     let records = config.data_dir.join("records");
     let store = tokio::task::spawn_blocking(move || store::Store::open(&records)).await.map_err(StartError::Task)?;
     let store = store.map_err(StartError::Store)?;
     let (alive, released) = mpsc::channel(1);
     let webhook = config.notify.webhook.as_ref().map(|webhook| Client::new(webhook.tls.clone()));
+    let ledger = LedgerClient::new(config.ledger);
+    let policies = policies::PolicyBook::open(store.clone(), ledger.clone()).map_err(StartError::Store)?;
     let services = Arc::new(services::Services {
         alive,
         clock: clock::Clock::new(),
         danger_agents_without_tls: config.danger_agents_without_tls,
-        ledger: LedgerClient::new(config.ledger),
+        ledger,
         notify: config.notify,
         outbox: outbox::Outbox::new(webhook),
+        policies,
         polling: config.polling,
         store,
         to_agents: Client::new(config.agent_tls),

@@ -7,6 +7,7 @@ use ledger_client::LedgerClientConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use transport::{
+    secret_memory::forbid_core_dumps,
     server::Shutdown,
     tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem},
 };
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.init(),
     }
+    forbid_core_dumps();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,10 @@
 //! News of failures on their way: kept until a channel takes them or the time for it is over.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
@@ -110,8 +114,8 @@ impl Channel {
     }
 }
 
-/// Puts one notice for each channel into the outbox, durably. News of the same verdict are put
-/// there once for as long as they are there.
+/// Puts one notice for each channel into the outbox, durably and all at once: whoever stops waiting for it has told
+/// every channel or none. News of the same verdict are put there once for as long as they are there.
 pub(crate) async fn post(services: &Services, news: &News<'_>, key: Option<&[u8]>) -> Result<(), PostError> {
     let now = services.clock.now();
     let notice = notice(news, key)?;
@@ -121,10 +125,9 @@ pub(crate) async fn post(services: &Services, news: &News<'_>, key: Option<&[u8]
     }
     // Agents take notice only of what is signed with the key they were given the certificate of.
     if services.notify.agents && key.is_some() {
-        let stored = services.store.agents().map_err(PostError::Store)?;
-        channels.extend(stored.into_iter().map(|agent| Channel::Agent(agent.id)));
+        channels.extend(services.store.ids().map_err(PostError::Store)?.into_iter().map(Channel::Agent));
     }
-    for channel in channels {
+    let message = |channel: Channel| {
         let about = news.verdict.map_or_else(|| format!("{}@{}", news.agent, now.0), |verdict| verdict.to_string());
         let key = format!("{about}/{}", channel.name());
         let message = Message {
@@ -139,8 +142,9 @@ pub(crate) async fn post(services: &Services, news: &News<'_>, key: Option<&[u8]
             progress: Progress::Telling,
             verdict: news.verdict,
         };
-        services.store.put_message(&key, &message).await.map_err(PostError::Store)?;
-    }
+        (key, message)
+    };
+    services.store.put_messages(channels.into_iter().map(message)).await.map_err(PostError::Store)?;
     services.outbox.wake.notify_one();
     Ok(())
 }
@@ -179,21 +183,18 @@ pub(crate) async fn run(fleet: Arc<Fleet>, mut shutdown: Shutdown) {
     let services = Arc::clone(fleet.services());
     let mut sending: JoinSet<String> = JoinSet::new();
     let mut busy: HashSet<String> = HashSet::new();
+    // What was due when the outbox was last looked through, and when to look again: not after each notice, since a
+    // failure is told to every agent of a fleet.
+    let mut due: VecDeque<(String, Message)> = VecDeque::new();
+    let mut look = services.clock.now();
     loop {
         let now = services.clock.now();
-        let mut next = now.plus_ms(millis(LOOK_AGAIN));
-        let messages = services.store.messages::<Message>().unwrap_or_else(|error| {
-            tracing::error!(error = chain(&error), "the outbox cannot be read");
-            Vec::new()
-        });
-        for (key, message) in messages {
-            if busy.contains(&key) {
-                continue;
-            }
-            if message.next > now || busy.len() >= SENDING_MAX {
-                next = next.min(message.next.max(now.plus_ms(1)));
-                continue;
-            }
+        if due.is_empty() && look <= now {
+            (due, look) = due_at(&services, &busy, now);
+        }
+        while busy.len() < SENDING_MAX
+            && let Some((key, message)) = due.pop_front()
+        {
             busy.insert(key.clone());
             let fleet = Arc::clone(&fleet);
             sending.spawn(async move {
@@ -201,23 +202,51 @@ pub(crate) async fn run(fleet: Arc<Fleet>, mut shutdown: Shutdown) {
                 key
             });
         }
-        let wait = Duration::from_millis(next.ms_since(now));
+        let wait = Duration::from_millis(look.ms_since(now));
         tokio::select! {
             () = shutdown.started() => return,
-            () = services.outbox.wake.notified() => {}
-            Some(sent) = sending.join_next() => match sent {
-                Ok(key) => {
-                    busy.remove(&key);
+            () = services.outbox.wake.notified() => {
+                due.clear();
+                look = now;
+            }
+            Some(sent) = sending.join_next() => {
+                match sent {
+                    Ok(key) => {
+                        busy.remove(&key);
+                    }
+                    Err(failure) => {
+                        tracing::error!(%failure, "a notice's task did not finish");
+                        // Which one is not known: those that still run may be sent twice.
+                        busy.clear();
+                    }
                 }
-                Err(failure) => {
-                    tracing::error!(%failure, "a notice's task did not finish");
-                    // Which one is not known: those that still run may be sent twice.
-                    busy.clear();
-                }
-            },
-            () = tokio::time::sleep(wait) => {}
+                // It may have been put off for less than the others.
+                look = look.min(now.plus_ms(millis(LOOK_PAUSE)));
+            }
+            () = tokio::time::sleep(wait), if due.is_empty() => {}
         }
     }
+}
+
+/// What is due and not on its way, and when to look again.
+fn due_at(services: &Services, busy: &HashSet<String>, now: UnixMillis) -> (VecDeque<(String, Message)>, UnixMillis) {
+    let messages = services.store.messages::<Message>().unwrap_or_else(|error| {
+        tracing::error!(error = chain(&error), "the outbox cannot be read");
+        Vec::new()
+    });
+    let mut look = now.plus_ms(millis(LOOK_AGAIN));
+    let mut due = VecDeque::new();
+    for (key, message) in messages {
+        if busy.contains(&key) {
+            continue;
+        }
+        if message.next > now {
+            look = look.min(message.next);
+        } else {
+            due.push_back((key, message));
+        }
+    }
+    (due, look.max(now.plus_ms(millis(LOOK_PAUSE))))
 }
 
 /// One step of one message. Sending is at least once: the step is written down after it was taken.
@@ -262,7 +291,7 @@ async fn forward(fleet: &Fleet, key: &str, mut message: Message) {
 }
 
 async fn keep(services: &Services, key: &str, message: &Message) {
-    if let Err(error) = services.store.put_message(key, message).await {
+    if let Err(error) = services.store.put_messages([(key.to_owned(), message)]).await {
         tracing::error!(error = chain(&error), "the outbox cannot be written");
     }
 }
@@ -289,6 +318,8 @@ async fn send(fleet: &Fleet, message: &Message) -> Result<(), String> {
 
 /// The outbox is looked through at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// The outbox is looked through at most this often unless there is news: ten thousand notices take about 50 ms.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// Notices on their way at one time: a mute channel holds up this many, not all.
 const SENDING_MAX: usize = 64;
 /// The longest wait between two attempts: an operator who mends the channel hears within a minute.

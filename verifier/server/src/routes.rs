@@ -6,7 +6,10 @@
 //! | `GET /v2.x/agents/[?bulk=True][&verifier=]`, `GET /v2.x/agents/{id}` | admin, auditor |
 //! | `POST`, `PUT`, `DELETE /v2.x/agents/{id}` | admin |
 //! | `PUT /v2.x/agents/{id}/reactivate`, `…/stop` | admin |
-//! | `/v2.x/allowlists/…`, `/v2.x/mbpolicies/…` | admin; 501 |
+//! | `GET /v2.x/allowlists/[{name}]`, `GET /v2.x/mbpolicies/[{name}]` | admin, auditor |
+//! | `POST`, `PUT`, `DELETE /v2.x/allowlists/{name}`, `…/mbpolicies/{name}` | admin |
+
+mod policies;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,6 +26,7 @@ use crate::{
     agent::{Command, CommandError, Reply},
     error_chain::chain,
     fleet::{AddError, EnrolmentError, Fleet, TellError},
+    policies::Role as PolicyRole,
     terms::Application,
 };
 
@@ -62,14 +66,8 @@ pub(crate) fn router(fleet: &Arc<Fleet>) -> Result<Router, RouterError> {
             Box::pin(act(fleet, request, |actor, reply| Command::Stop { actor, reply }))
         }),
     ];
-    for pattern in
-        ["/:version/allowlists/", "/:version/allowlists/:name", "/:version/mbpolicies/", "/:version/mbpolicies/:name"]
-    {
-        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
-            routes.push(route(method, pattern, admin, BODY_BYTES_MAX, |_, _| {
-                Box::pin(async { failure(501, "This build does not appraise runtime and measured-boot policies") })
-            }));
-        }
+    for (segment, role) in [("allowlists", PolicyRole::Runtime), ("mbpolicies", PolicyRole::MeasuredBoot)] {
+        routes.extend(policies::routes(fleet, segment, role));
     }
     Router::new(routes)
 }
@@ -181,6 +179,7 @@ fn refused(error: &CommandError) -> Response {
         },
         CommandError::LedgerRefused(_) => 409,
         CommandError::LedgerUnavailable(_) | CommandError::Restless => 503,
+        CommandError::Policy(error) => policies::code(error),
         CommandError::Store(_) => 500,
         CommandError::Terms(_) => 400,
     };
@@ -220,7 +219,7 @@ fn envelope<T: Serialize>(envelope: &Envelope<T>) -> Response {
     Response::new(status, "application/json", body)
 }
 
-/// An add's body. Large enough for a runtime policy, so that it is refused by name and not by size.
+/// A body with a runtime policy: the largest ones known have 20 MiB, in base64 a third more.
 const BODY_BYTES_MAX: usize = 32 << 20;
 /// Tenants send `{}` or nothing.
 const SMALL_BODY: usize = 1 << 10;

@@ -10,6 +10,7 @@ use crate::{
     clock::Clock,
     config::{Notify, Polling},
     outbox::Outbox,
+    policies::PolicyBook,
     store::Store,
     vault::Vault,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Services {
     pub(crate) ledger: LedgerClient,
     pub(crate) notify: Notify,
     pub(crate) outbox: Outbox,
+    pub(crate) policies: PolicyBook,
     pub(crate) polling: Polling,
     pub(crate) store: Store,
     /// To agents, each pinned by whoever asks.

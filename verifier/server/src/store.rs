@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sled::{Transactional, Tree, transaction::ConflictableTransactionError};
 use verifier_protocol::session::Record;
 
-use crate::{terms::Terms, vault::Sealed};
+use crate::{policies::Kept, terms::Terms, vault::Sealed};
 
 /// All records.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Store {
     departed: Tree,
     /// Number → [`crate::outbox::Message`]: what has still to be told.
     outbox: Tree,
+    /// `role/name` → [`Kept`]: what a policy's name stands for.
+    policies: Tree,
     /// Rows that could not be read, as they were, under `tree/key`.
     quarantine: Tree,
 }
@@ -48,6 +50,20 @@ pub(crate) struct RecordRow {
     pub(crate) clock: Option<ClockRow>,
     /// Names of the algorithms of the last quote.
     pub(crate) algorithms: Algorithms,
+    /// Where its measurement list stood at the last recorded verdict.
+    #[serde(default)]
+    pub(crate) ima: ImaRow,
+}
+
+/// A [`evidence::ima::MeasurementState`] and what reading it again takes.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ImaRow {
+    /// Its encoding; empty before the first verdict on a list.
+    #[serde(default)]
+    pub(crate) state: serde_bytes::ByteBuf,
+    /// Runtime policies that were in force when entries that are not settled were first seen.
+    #[serde(default)]
+    pub(crate) earlier: Vec<Digest>,
 }
 
 /// [`evidence::attest::ClockInfo`] of an authentic quote, which is always safe.
@@ -127,6 +143,7 @@ impl Store {
             records: tree("records")?,
             departed: tree("departed")?,
             outbox: tree("outbox")?,
+            policies: tree("policies")?,
             quarantine: tree("quarantine")?,
             db,
         })
@@ -151,6 +168,16 @@ impl Store {
             }
         }
         Ok(agents)
+    }
+
+    /// The ids of all agents.
+    pub(crate) fn ids(&self) -> Result<Vec<AgentId>, StoreError> {
+        let mut ids = Vec::new();
+        for key in self.terms.iter().keys() {
+            let key = key.map_err(failed("read"))?;
+            ids.extend(std::str::from_utf8(&key).ok().and_then(|text| text.parse::<AgentId>().ok()));
+        }
+        Ok(ids)
     }
 
     /// One agent.
@@ -200,9 +227,42 @@ impl Store {
         self.row(&self.departed, id)
     }
 
-    /// Adds or replaces what has to be told, durably.
-    pub(crate) async fn put_message<M: Serialize>(&self, key: &str, message: &M) -> Result<(), StoreError> {
-        self.outbox.insert(key, json(message)).map_err(failed("written"))?;
+    /// The named policies of one role.
+    pub(crate) fn policies(&self, role: &str) -> Result<Vec<(String, Kept)>, StoreError> {
+        let prefix = format!("{role}/");
+        let mut policies = Vec::new();
+        for row in self.policies.scan_prefix(&prefix) {
+            let (key, value) = row.map_err(failed("read"))?;
+            if let Some(kept) = self.parsed("policies", &self.policies, &key, &value)? {
+                let name = key.get(prefix.len()..).unwrap_or_default();
+                policies.push((String::from_utf8_lossy(name).into_owned(), kept));
+            }
+        }
+        Ok(policies)
+    }
+
+    /// Adds or replaces what a policy's name stands for, durably.
+    pub(crate) async fn put_policy(&self, role: &str, name: &str, kept: &Kept) -> Result<(), StoreError> {
+        self.policies.insert(format!("{role}/{name}"), json(kept)).map_err(failed("written"))?;
+        self.flush().await
+    }
+
+    /// Forgets a policy's name, durably.
+    pub(crate) async fn remove_policy(&self, role: &str, name: &str) -> Result<(), StoreError> {
+        self.policies.remove(format!("{role}/{name}")).map_err(failed("written"))?;
+        self.flush().await
+    }
+
+    /// Adds or replaces what has to be told, all or nothing, durably.
+    pub(crate) async fn put_messages<M: Serialize>(
+        &self,
+        messages: impl IntoIterator<Item = (String, M)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, message) in messages {
+            batch.insert(key.as_bytes(), json(&message));
+        }
+        self.outbox.apply_batch(batch).map_err(failed("written"))?;
         self.flush().await
     }
 
@@ -283,6 +343,7 @@ impl RecordRow {
             enrolled: Some(enrolled),
             clock: None,
             algorithms: Algorithms::default(),
+            ima: ImaRow::default(),
         }
     }
 }

@@ -18,7 +18,10 @@ use verifier_protocol::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::config::Polling;
+use crate::{
+    config::Polling,
+    policies::{Chosen, DocumentError, Role, Wish},
+};
 
 /// What is asked of an agent and where it is found. Holds no secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -42,6 +45,12 @@ pub(crate) struct Terms {
     pub(crate) verifier_port: Option<u16>,
     /// What the agent is bound to; see [`Bound`].
     pub(crate) bound: Bound,
+    /// What may boot; nothing is asked if none.
+    #[serde(default)]
+    pub(crate) measured_boot: Option<Chosen>,
+    /// What may run; nothing is asked if none.
+    #[serde(default)]
+    pub(crate) runtime: Option<Chosen>,
 }
 
 /// What the add leaves to be found out, or lets the verifier choose.
@@ -58,6 +67,14 @@ pub(crate) struct Application {
     pub(crate) terms: Terms,
     pub(crate) share_v: Option<Zeroizing<Vec<u8>>>,
     pub(crate) revocation_key: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) wishes: Wishes,
+}
+
+/// The policies that an application asks for; its terms have them once they are chosen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) measured_boot: Wish,
+    pub(crate) runtime: Wish,
 }
 
 /// What rounds need of the terms, parsed once.
@@ -66,8 +83,6 @@ pub(crate) struct Reference {
     pub(crate) ak: Ak,
     pub(crate) pin: Option<CertificatePin>,
     pub(crate) policy: TpmPolicy,
-    /// The blob of the policy's text.
-    pub(crate) policy_digest: Digest,
 }
 
 /// Why an add or update is refused.
@@ -95,14 +110,16 @@ pub(crate) enum TermsError {
     MtlsDisabled,
     #[error("mtls_cert is no PEM certificate")]
     MtlsMalformed,
-    #[error("revocation_key is no PEM RSA private key")]
+    #[error("revocation_key is no PEM RSA private key of {REVOCATION_KEY_BITS_MIN} bits or more")]
     RevocationKey,
     #[error("v is not base64 of 16 or 32 bytes")]
     ShareV,
+    #[error("the policy asked for cannot be taken")]
+    Policy(#[from] DocumentError),
     #[error("{0}")]
     TpmPolicy(#[source] TpmPolicyError),
     #[error(
-        "{member} is given, but this build does not appraise it; an agent is never accepted with a policy that nobody checks"
+        "{member} is given, but not appraised; an agent is never accepted with a policy that nobody checks. Put the keys into the runtime policy's verification-keys"
     )]
     Unappraised { member: &'static str },
 }
@@ -155,10 +172,25 @@ impl Application {
             verifier_ip: add.verifier_ip.clone(),
             verifier_port: add.verifier_port,
             bound: Bound { binding: extension.binding, key_id: extension.key_id },
+            measured_boot: None,
+            runtime: None,
+        };
+        let wishes = Wishes {
+            measured_boot: Wish::measured_boot(add.mb_policy_name.as_deref(), add.mb_policy.as_deref())?,
+            runtime: Wish::runtime(
+                add.runtime_policy_name.as_deref(),
+                add.runtime_policy.as_deref(),
+                add.runtime_policy_key.as_deref(),
+            )?,
         };
         // Everything that rounds will need is parsed now, so that none of it fails later.
         terms.reference()?;
-        Ok(Self { terms, share_v: share_v(add.v.as_deref())?, revocation_key: rsa_key(add.revocation_key.as_deref())? })
+        Ok(Self {
+            terms,
+            share_v: share_v(add.v.as_deref())?,
+            revocation_key: rsa_key(add.revocation_key.as_deref())?,
+            wishes,
+        })
     }
 }
 
@@ -172,7 +204,6 @@ impl Terms {
             ak: Ak::new(public).map_err(TermsError::AkRejected)?,
             pin: pin.map_err(|_| TermsError::MtlsMalformed)?,
             policy: TpmPolicy::parse(&self.tpm_policy, accepted.hash()).map_err(TermsError::TpmPolicy)?,
-            policy_digest: Digest(openssl::sha::sha256(self.tpm_policy.as_bytes())),
             accepted,
         })
     }
@@ -200,9 +231,32 @@ impl Terms {
         format!("{scheme}://{host}:{}/v{api_version}", self.port)
     }
 
+    /// One role's policy.
+    pub(crate) const fn chosen(&self, role: Role) -> Option<&Chosen> {
+        match role {
+            Role::MeasuredBoot => self.measured_boot.as_ref(),
+            Role::Runtime => self.runtime.as_ref(),
+        }
+    }
+
+    /// All that evidence is judged by, as entries name it: blobs by their roles.
+    pub(crate) fn policies(&self) -> Vec<NamedDigest> {
+        let named = |role: String, digest| NamedDigest { role, digest };
+        let tpm = Digest(openssl::sha::sha256(self.tpm_policy.as_bytes()));
+        let mut policies = vec![named("tpm".to_owned(), tpm)];
+        for role in [Role::Runtime, Role::MeasuredBoot] {
+            let Some(Chosen { kept, .. }) = self.chosen(role) else { continue };
+            policies.push(named(role.name().to_owned(), kept.content));
+            if let Some(signed) = kept.signed {
+                policies.push(named(format!("{}-envelope", role.name()), signed.envelope));
+                policies.push(named(format!("{}-key", role.name()), signed.key));
+            }
+        }
+        policies
+    }
+
     /// The body of the policy entry.
     pub(crate) fn policy_entry(&self, binding: Digest) -> AgentPolicy {
-        let digest = Digest(openssl::sha::sha256(self.tpm_policy.as_bytes()));
         let label = |(name, value): (&String, &String)| Label { name: name.clone(), value: value.clone() };
         AgentPolicy {
             interval_ms: self.interval_ms,
@@ -211,27 +265,17 @@ impl Terms {
             enc_algs: self.accept_encryption.clone(),
             sign_algs: self.accept_signing.clone(),
             labels: self.labels.iter().map(label).collect(),
-            policies: vec![NamedDigest { role: "tpm".to_owned(), digest }],
+            policies: self.policies(),
             binding,
         }
     }
 }
 
-/// Only register values are appraised; anything else that asks for a check is refused.
+/// Keyrings outside of a policy are not appraised; asking for them is refused.
 fn refuse_unappraised(add: &AddAgent) -> Result<(), TermsError> {
-    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
-    // `{}` is how tenants spell "no reference state".
-    let mb_policy = given(&add.mb_policy) && !matches!(add.mb_policy.as_deref().map(str::trim), Some("{}" | "null"));
-    let members = [
-        ("runtime_policy", given(&add.runtime_policy)),
-        ("runtime_policy_name", given(&add.runtime_policy_name)),
-        ("mb_policy", mb_policy),
-        ("mb_policy_name", given(&add.mb_policy_name)),
-        ("ima_sign_verification_keys", given(&add.ima_sign_verification_keys)),
-    ];
-    match members.into_iter().find(|(_, given)| *given) {
-        Some((member, _)) => Err(TermsError::Unappraised { member }),
-        None => Ok(()),
+    match add.ima_sign_verification_keys.as_deref().map(str::trim) {
+        None | Some("") => Ok(()),
+        Some(_) => Err(TermsError::Unappraised { member: "ima_sign_verification_keys" }),
     }
 }
 
@@ -279,7 +323,9 @@ fn rsa_key(pem: Option<&str>) -> Result<Option<Zeroizing<Vec<u8>>>, TermsError> 
     // The callback answers "no password"; without it openssl would ask at the terminal.
     let key = PKey::private_key_from_pem_callback(pem.as_bytes(), |_| Ok(0));
     match key {
-        Ok(key) if key.id() == Id::RSA => Ok(Some(Zeroizing::new(pem.as_bytes().to_vec()))),
+        Ok(key) if key.id() == Id::RSA && key.bits() >= REVOCATION_KEY_BITS_MIN => {
+            Ok(Some(Zeroizing::new(pem.as_bytes().to_vec())))
+        }
         Ok(_) | Err(_) => Err(TermsError::RevocationKey),
     }
 }
@@ -318,6 +364,8 @@ const ALGORITHMS_MAX: u64 = 32;
 const ALGORITHM_BYTES_MAX: u64 = 32;
 /// An RSA-4096 certificate with a long list of names has 4 KiB.
 const CERTIFICATE_BYTES_MAX: u64 = 16 << 10;
+/// Every tenant's size; a key too small for the signature would leave all channels untold when it counts.
+const REVOCATION_KEY_BITS_MIN: u32 = 2_048;
 /// RFC 1035 §2.3.4.
 const HOST_BYTES_MAX: usize = 253;
 

@@ -3,7 +3,7 @@
 use serde_bytes::ByteBuf;
 
 use super::*;
-use crate::body::{AgentPolicy, ImaDelta, ImaState, NamedPolicy};
+use crate::body::{AgentPolicy, ImaDelta, ImaState, NamedPolicy, QuoteBody, Verdict};
 
 /// A log in the making: each call appends one entry where its chain ends.
 struct Log(LogState);
@@ -243,6 +243,17 @@ fn a_checkpoint_entry_names_a_signed_checkpoint() {
     log.fleet(&CheckpointBody { tree_size: 1, note: NOTE }).unwrap();
     let forged = CheckpointBody { tree_size: 1, note: Digest::ZERO };
     assert!(matches!(log.fleet(&forged), Err(RuleBroken::BeaconUnknown { .. })));
+}
+
+#[test]
+fn a_timestamp_entry_is_on_the_fleets_chain_and_names_a_signed_checkpoint() {
+    let mut log = Log::enrolled();
+    let body = TimestampBody { tree_size: 1, note: NOTE, token: NOTE, tsa: "t".into(), gen_time: UnixMillis(1) };
+    log.fleet(&body).unwrap();
+    assert!(matches!(log.agent(&body), Err(RuleBroken::Chain { .. })));
+    let forged = TimestampBody { note: Digest::ZERO, ..body };
+    assert!(matches!(log.fleet(&forged), Err(RuleBroken::BeaconUnknown { .. })));
+    assert!(matches!(log.append(None, Kind::Timestamp, vec![0xf6]), Err(RuleBroken::Body { .. })));
 }
 
 #[test]

@@ -84,12 +84,17 @@ fn run(sequencer: &mut Sequencer, now: u64, groups: Vec<Group>) -> Sequenced {
     sequencer.sequence(&request(groups), UnixMillis(now), signed).unwrap()
 }
 
+fn entries(group: &SequencedGroup) -> Vec<(&[u8], &Receipt)> {
+    let width = u16::try_from(group.receipts.len()).unwrap();
+    ledger_tlog::bundle::parse_entries(&group.frames, width).unwrap().into_iter().zip(&group.receipts).collect()
+}
+
 #[test]
 fn a_group_sees_what_the_one_before_it_did() {
     let mut sequencer = sequencer();
     let first = group(agent("a"), Some(Head::default()), vec![enrol(0), quote()]);
     let preview = run(&mut sequencer.clone(), 6, vec![first.clone()]);
-    let prev = preview.groups[0].entries[1].receipt.leaf_hash;
+    let prev = preview.groups[0].receipts[1].leaf_hash;
     let second = group(agent("a"), Some(Head { seq: 2, prev }), vec![retire()]);
     let other = group(agent("b"), Some(Head::default()), vec![enrol(1)]);
     let sequenced = run(&mut sequencer, 6, vec![first, second, other]);
@@ -104,7 +109,7 @@ fn a_stale_head_conflicts_and_learns_the_true_one() {
     let mut sequencer = sequencer();
     let claim = || group(agent("a"), Some(Head::default()), vec![enrol(0)]);
     let sequenced = run(&mut sequencer, 6, vec![claim(), claim()]);
-    let prev = sequenced.groups[0].entries[0].receipt.leaf_hash;
+    let prev = sequenced.groups[0].receipts[0].leaf_hash;
     assert_eq!(sequenced.outcomes[1], Outcome::Conflict(Head { seq: 1, prev }));
     assert_eq!(sequenced.groups.len(), 1);
 }
@@ -127,11 +132,12 @@ fn a_verdict_names_the_quote_of_its_own_group() {
     let mut sequencer = sequencer();
     let items = vec![enrol(0), quote(), linked_verdict()];
     let sequenced = run(&mut sequencer, 6, vec![group(agent("a"), Some(Head::default()), items)]);
-    let [_, quote, verdict] = &sequenced.groups[0].entries[..] else {
+    let group = &sequenced.groups[0];
+    let [(_, _), (_, quote), (verdict, _)] = entries(group)[..] else {
         panic!("{:?}", sequenced.outcomes);
     };
-    let body = Entry::decode(&verdict.encoded).unwrap().body;
-    assert_eq!(Verdict::decode(&body).unwrap().quote, quote.receipt.leaf_hash);
+    let body = Entry::decode(verdict).unwrap().body;
+    assert_eq!(Verdict::decode(&body).unwrap().quote, quote.leaf_hash);
 }
 
 #[test]
@@ -173,7 +179,7 @@ fn an_entry_longer_than_its_frame_is_refused() {
 fn a_clock_that_goes_back_is_not_believed() {
     let mut sequencer = sequencer();
     let recorded = |sequencer: &mut Sequencer, now| {
-        run(sequencer, now, vec![group(None, None, vec![start_item()])]).groups[0].entries[0].receipt.recorded
+        run(sequencer, now, vec![group(None, None, vec![start_item()])]).groups[0].receipts[0].recorded
     };
     assert_eq!(recorded(&mut sequencer, 100), UnixMillis(100));
     assert_eq!(recorded(&mut sequencer, 50), UnixMillis(100));
@@ -320,11 +326,11 @@ proptest! {
             if !sequenced.groups.is_empty() {
                 clock = clock.max(now);
             }
-            for entry in sequenced.groups.iter().flat_map(|group| &group.entries) {
-                let decoded = Entry::decode(&entry.encoded).unwrap();
+            for (encoded, receipt) in sequenced.groups.iter().flat_map(entries) {
+                let decoded = Entry::decode(encoded).unwrap();
                 prop_assert_eq!(decoded.recorded, UnixMillis(clock));
-                prop_assert_eq!(entry.receipt.index, replayed.totals().size);
-                replayed.apply(&decoded, Entry::leaf_hash(&entry.encoded), signed).unwrap();
+                prop_assert_eq!(receipt.index, replayed.totals().size);
+                replayed.apply(&decoded, Entry::leaf_hash(encoded), signed).unwrap();
             }
             prop_assert_eq!(&replayed, sequencer.state());
         }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use http::StatusCode;
 use ledger_protocol::Entry;
-use ledger_tlog::tree::{TreeError, consistency_proof, inclusion_proof};
+use ledger_tlog::tree::TreeError;
 use messages::ledger::{CHECKPOINTS_MAX, EntryPage, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Proof};
 use messages::{AgentId, Digest, UnixMillis};
 use serde_bytes::ByteBuf;
@@ -14,6 +14,7 @@ use super::writes::digest;
 use super::{Refusal, cbor, chain_of, immutable, note, number, numbers};
 use crate::engine::Ledger;
 use crate::segment::ReadError;
+use crate::witnessing::Described;
 
 pub(super) fn blob(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
     match ledger.shared.blobs.get(&digest(request)?) {
@@ -131,15 +132,13 @@ pub(super) fn entry(ledger: &Ledger, request: &Request) -> Result<Response, Refu
 pub(super) fn inclusion(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
     let [index, size] = numbers(request, [("index", None), ("tree_size", None)])?;
     within(ledger, size)?;
-    let read = |level, start, out: &mut [_]| ledger.shared.levels.read(level, start, out);
-    proof(inclusion_proof(index, size, read).map(|proof| proof.into_hashes()))
+    proof(ledger.inclusion_proof(index, size).map(|proof| proof.into_hashes()))
 }
 
 pub(super) fn consistency(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
     let [old, new] = numbers(request, [("old", None), ("new", None)])?;
     within(ledger, new)?;
-    let read = |level, start, out: &mut [_]| ledger.shared.levels.read(level, start, out);
-    proof(consistency_proof(old, new, read).map(|proof| proof.into_hashes()))
+    proof(ledger.consistency_proof(old, new).map(|proof| proof.into_hashes()))
 }
 
 fn within(ledger: &Ledger, size: u64) -> Result<(), Refusal> {
@@ -183,6 +182,7 @@ pub(super) fn checkpoint(ledger: &Ledger, request: &Request) -> Result<Response,
 
 pub(super) fn info(ledger: &Ledger, _: &Request) -> Result<Response, Refusal> {
     let info = ledger.info().map_err(|error| Refusal::broken(&error))?;
+    let info = Described::new(info, &ledger.shared.coverage);
     let body = serde_json::to_vec(&info).map_err(|error| Refusal::broken(&error))?;
     Ok(Response::new(StatusCode::OK, "application/json", body))
 }

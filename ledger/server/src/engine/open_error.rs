@@ -6,17 +6,28 @@ use std::path::PathBuf;
 use ledger_protocol::{EntryError, RuleBroken};
 use ledger_tlog::checkpoint::MalformedCheckpoint;
 use ledger_tlog::hash::Hash;
+use ledger_tlog::tree::TreeError;
 
 use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
 use crate::identity::{IdentityError, VKEY_FILE};
 use crate::ownership::OwnershipError;
+use crate::receipts::ReceiptKeyError;
 use crate::segment::BatchFlaw;
 use crate::store::IndexError;
+use crate::witnessing::WitnessesRefuse;
 
 /// Why a log was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The tree's stored hashes cannot be read.
+    #[error("the hashes in {path} cannot be read", path = path.display())]
+    Levels {
+        /// Their folder.
+        path: PathBuf,
+        /// Which ones.
+        source: TreeError<io::Error>,
+    },
     /// A batch before the end of the log is not what was written.
     #[error("{path} is damaged at byte {offset}; restore the file from a copy or a mirror", path = path.display())]
     Damaged {
@@ -46,7 +57,7 @@ pub enum OpenError {
     Identity(#[source] IdentityError),
     /// The index failed, also after it was made anew.
     #[error("the log's index is not usable")]
-    Index(#[source] IndexError),
+    Index(#[from] IndexError),
     /// The index knows of entries that the segments do not have: they were durable once.
     #[error(
         "the segments end with entry {segments} but {index} were appended; restore the missing ones from a copy or a \
@@ -147,10 +158,16 @@ pub enum OpenError {
         /// The root of the entries.
         found: Hash,
     },
+    /// The key of receipts is not usable.
+    #[error("the log's key for receipts is not usable")]
+    Receipts(#[source] ReceiptKeyError),
     /// The start itself could not be recorded.
     #[error("the ledger's start was not recorded")]
     Start(#[source] AppendFailed),
     /// The system gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// A witness knows of another history, or none can be asked.
+    #[error("the log does not start before its witnesses")]
+    Witnesses(#[source] WitnessesRefuse),
 }

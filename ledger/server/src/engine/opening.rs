@@ -1,6 +1,6 @@
 //! Opens a log: cuts a torn tail, makes derived files whole, refuses when something was lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -8,22 +8,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ledger_protocol::{Answers, CheckpointGuard, LogState};
+use ledger_tlog::frontier::Frontier;
+use ledger_tlog::hash::Hash;
 use ledger_tlog::tree::TreeHead;
 use messages::Digest;
 use messages::ledger::Info;
 
+use super::indexing::Ends;
 use super::replay::Replay;
 use super::{LogConfig, OpenError};
 use crate::blobs::Blobs;
 use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
+use crate::disk;
 use crate::folder::Folder;
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
 use crate::levels::{LevelWriter, Levels};
 use crate::ownership::Ownership;
 use crate::segment::{
-    BatchFlaw, BatchReader, Mark, SegmentFile, Segments, Writer, header, is_complete_batch_after, name,
+    BatchFlaw, BatchReader, Location, MARK_INTERVAL, Mark, SegmentFile, Segments, Writer, header,
+    is_complete_batch_after, name,
 };
-use crate::store::{Index, IndexError};
+use crate::store::{Finished, Index, IndexError};
 
 /// Everything a log runs on.
 pub(super) struct Opened {
@@ -31,6 +36,7 @@ pub(super) struct Opened {
     pub(super) answers: Answers,
     pub(super) blobs: Blobs,
     pub(super) checkpoints: Checkpoints,
+    pub(super) ends: Ends,
     pub(super) guard: CheckpointGuard,
     pub(super) identity: Identity,
     pub(super) index: Arc<Index>,
@@ -104,7 +110,13 @@ impl Inspected {
             checkpoint_size: opened.guard.last().tree_size,
             next_slot: opened.state.totals().next_slot,
             minimum_index: 0,
+            receipt_key: None,
         }
+    }
+
+    /// The data directory.
+    pub(crate) fn root(&self) -> &Folder {
+        &self.0.root
     }
 
     /// Digest over all records of the index, which is written to the disk first.
@@ -113,8 +125,9 @@ impl Inspected {
     }
 }
 
-/// The steps, in order: one process alone; the key; what was signed last; the indexes; then all
-/// entries, from which hashes and indexes are made whole; and at last what was published.
+/// The steps, in order: one process alone; the key; what was signed last; the indexes; then the
+/// entries that are new to them, or all, from which hashes and indexes are made whole; and at
+/// last what was published.
 pub(super) fn open(
     config: &LogConfig,
     prepare: impl FnOnce(&Path) -> Result<(), OpenError>,
@@ -126,30 +139,33 @@ pub(super) fn open(
     let (blobs, checkpoints, lock) = (Blobs::new(blobs), Checkpoints::new(checkpoints), Lock::new(lock));
     remove_temporary(&root, &segments, &blobs, &checkpoints, &lock)?;
     let signed = signed(&root, &lock, &checkpoints, &identity)?;
-    let (index, state) = index(&root)?;
+    let (index, state, (answers, oldest, next)) = index(&root)?;
     let index = Arc::new(index);
     index_checkpoints(&index, &checkpoints, &root, &identity)?;
-    let (answers, oldest, next) = index.answers().map_err(OpenError::Index)?;
 
     let levels_path = levels.path().to_owned();
     let levels = Levels::open(levels_path.clone()).map_err(|source| io_error("open", &levels_path, source))?;
     let levels = Arc::new(levels);
+    let known = known(&segments, &index, &levels, &state, signed.as_ref(), config.whole_bytes_max);
+    let begun = known.as_ref().map_or(0, |_| state.totals().size);
+    let level_writer = LevelWriter::resume(Arc::clone(&levels), begun);
     let mut replay = Replay {
         answer_numbers: oldest..next,
         answers,
+        ends: Ends { last: known.as_ref().map(|known| known.end) },
         index: &index,
         indexed: state.totals().size,
-        level_writer: LevelWriter::new(Arc::clone(&levels)),
+        level_writer: level_writer.map_err(|error| OpenError::Levels { path: levels_path.clone(), source: error })?,
         levels_path,
         signed: signed.as_ref().map(|signed| signed.head),
-        signed_root: None,
+        signed_root: known.as_ref().and_then(|known| known.signed_root),
         state,
         wrong: 0,
     };
-    let files = read_segments(&root, &segments, &identity, &mut replay)?;
-    let Replay { answer_numbers, answers, level_writer, state, .. } = replay.finish()?;
+    let files = read_segments(&root, &segments, &identity, known, &mut replay)?;
+    let Replay { answer_numbers, answers, ends, level_writer, state, .. } = replay.finish()?;
 
-    let segments = Arc::new(Segments::new(segments, files));
+    let segments = Arc::new(Segments::new(segments, files, Arc::clone(&index)));
     let writer = Writer::new(Arc::clone(&segments), identity.origin_digest(), config.segment_bytes_max)
         .map_err(|source| io_error("open the last file of", segments.folder().path(), source))?;
     republish(&root, &checkpoints, &index, signed.as_ref())?;
@@ -160,6 +176,7 @@ pub(super) fn open(
         answers,
         blobs,
         checkpoints,
+        ends,
         guard,
         identity,
         index,
@@ -240,21 +257,83 @@ fn head_of(note: &[u8], path: &Path, identity: &Identity) -> Result<TreeHead, Op
 }
 
 /// The index and what it knows; an empty one if the one there is of no use.
-fn index(root: &Folder) -> Result<(Index, LogState), OpenError> {
+fn index(root: &Folder) -> Result<(Index, LogState, KnownAnswers), OpenError> {
     let path = root.file(INDEX_FOLDER);
     let usable = || {
         let index = Index::open(&path)?;
         let state = index.state()?;
-        index.answers()?;
-        Ok((index, state))
+        let answers = index.answers()?;
+        // Both come in one write; an index of an older form has no end.
+        if index.end()?.is_some() != (state.totals().size > 0) {
+            return Err(index.malformed());
+        }
+        Ok((index, state, answers))
     };
     usable().or_else(|error: IndexError| {
         tracing::warn!(error = super::chain(&error), "the index is made anew from the segments");
         fs::remove_dir_all(&path).map_err(|source| io_error("remove", &path, source))?;
         let index = Index::open(&path).map_err(OpenError::Index)?;
         let state = index.state().map_err(OpenError::Index)?;
-        Ok((index, state))
+        let answers = index.answers().map_err(OpenError::Index)?;
+        Ok((index, state, answers))
     })
+}
+
+/// Remembered answers, the number of the oldest and the next number.
+type KnownAnswers = (Answers, u64, u64);
+
+/// What need not be read again.
+struct Known {
+    /// Where entries begin that the index does not have.
+    end: Location,
+    /// Segments before that, with what is known of each.
+    finished: Vec<(u64, Finished)>,
+    /// Root of as many entries as were signed, if it is among the known ones.
+    signed_root: Option<Hash>,
+}
+
+/// Whether all before the index's end can be taken as it is: the log is large, the index knows
+/// each segment and the files have these lengths, the hashes are there, and the root that was
+/// signed follows from them. If anything is otherwise, `None`: reading everything tells what.
+fn known(
+    segments: &Folder,
+    index: &Index,
+    levels: &Levels,
+    state: &LogState,
+    signed: Option<&Signed>,
+    whole_bytes_max: u64,
+) -> Option<Known> {
+    let size = state.totals().size;
+    let end = index.end().ok().flatten()?;
+    let (firsts, _) = Segments::list(segments).ok()?;
+    let length = |first| fs::metadata(segments.file(&name(first))).map(|metadata| metadata.len()).ok();
+    let mut total = 0;
+    let mut next = 0;
+    let mut finished = Vec::new();
+    for first in firsts.into_iter().take_while(|first| *first < end.segment) {
+        let known = index.finished(first).ok().flatten()?;
+        if first != next || length(first) != Some(known.bytes) {
+            return None;
+        }
+        (next, total) = (known.end, total + known.bytes);
+        finished.push((first, known));
+    }
+    let last = length(end.segment)?;
+    if next != end.segment || last < end.offset || total + last <= whole_bytes_max || !levels.reach(size).ok()? {
+        return None;
+    }
+    let signed_root = match signed.map(|signed| signed.head) {
+        Some(head) if head.tree_size <= size => {
+            let read = |level, start, out: &mut [_]| levels.read(level, start, out);
+            let found = Frontier::restore(head.tree_size, read).ok()?.tree_head();
+            if found != head {
+                return None;
+            }
+            Some(found.root)
+        }
+        _ => None,
+    };
+    Some(Known { end, finished, signed_root })
 }
 
 /// Makes the index know the checkpoints that are kept, and only those.
@@ -301,34 +380,50 @@ fn republish(
     Ok(())
 }
 
-/// Goes through all segments, cutting a torn tail off the last one.
+/// Goes through the segments, from where they are not known on, cutting a torn tail off the last.
 fn read_segments(
     root: &Folder,
     segments: &Folder,
     identity: &Identity,
+    known: Option<Known>,
     replay: &mut Replay<'_>,
 ) -> Result<Vec<Arc<SegmentFile>>, OpenError> {
     let (firsts, _) = Segments::list(segments).map_err(|source| io_error("list", segments.path(), source))?;
     let mut files = Vec::new();
     let mut end = 0;
+    let (finished, resume) = known.map_or((Vec::new(), None), |known| (known.finished, Some(known.end)));
+    let finished: BTreeMap<u64, Finished> = finished.into_iter().collect();
     for (position, first) in firsts.iter().enumerate() {
         let path = segments.file(&name(*first));
         if *first != end {
             return Err(OpenError::SegmentMissing { expected: end, found: name(*first) });
         }
         let file = File::open(&path).map_err(|source| io_error("open", &path, source))?;
-        let shared = SegmentFile::new(*first, file);
+        let resume = resume.filter(|resume| resume.segment == *first);
+        let shared = match (finished.get(first), resume) {
+            (Some(Finished { bytes, end }), _) => SegmentFile::indexed(*first, file, *bytes, *end),
+            (None, Some(resume)) => SegmentFile::indexed(*first, file, resume.offset, replay.indexed),
+            (None, None) => SegmentFile::new(*first, file),
+        };
         let is_last = position + 1 == firsts.len();
         let damaged = |offset, source| OpenError::Damaged { path: path.clone(), offset, source };
         let header = header(*first, &identity.origin_digest());
         let mut reader = BatchReader::open(&path, *first, &header).map_err(|flaw| damaged(0, flaw))?;
+        if finished.contains_key(first) {
+            end = shared.end();
+            files.push(Arc::new(shared));
+            continue;
+        }
+        if let Some(Location { offset, .. }) = resume {
+            reader.skip_to(replay.indexed, offset).map_err(|flaw| damaged(offset, flaw))?;
+        }
         loop {
             match reader.next() {
                 Ok(None) => break,
                 Ok(Some(batch)) => {
-                    replay.batch(&batch, *first)?;
+                    replay.batch(&batch, *first, reader.offset())?;
                     let marks = batch.entries().zip(batch.first..).map(|((offset, _), index)| Mark { index, offset });
-                    let marks: Vec<Mark> = marks.filter(|mark| mark.index % 256 == 0).collect();
+                    let marks: Vec<Mark> = marks.filter(|mark| mark.index.is_multiple_of(MARK_INTERVAL)).collect();
                     shared.grow(reader.offset() - batch.offset, reader.next_index() - batch.first, marks);
                 }
                 Err(flaw) => {
@@ -364,9 +459,9 @@ fn cut(root: &Folder, path: &Path, first: u64, offset: u64, tail: &[u8]) -> Resu
     tracing::warn!(path = %path.display(), offset, bytes = tail.len(), "a batch that was never confirmed is cut off");
     let kept = root.make("torn").and_then(|torn| torn.replace(&format!("{first:020}-{offset}"), tail));
     kept.map_err(|source| io_error("write", &root.file("torn"), source))?;
-    let cut = OpenOptions::new().write(true).open(path).and_then(|file| {
-        file.set_len(offset)?;
-        file.sync_all()
+    let cut = disk::open(path, OpenOptions::new().write(true)).and_then(|file| {
+        disk::set_len(&file, path, offset)?;
+        disk::sync(&file, path)
     });
     cut.map_err(|source| io_error("cut", path, source))
 }

@@ -3,36 +3,46 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 
 use ledger_protocol::{Entry, Outcome};
 use messages::ledger::{AppendAnswer, GroupResult, Receipt};
 
+use super::indexing::{Ends, write_index};
 use super::sequencing::{Pending, PendingAnswer, Reply, Sealed};
 use super::writing::Written;
 use super::{AppendFailed, Shared, chain};
 use crate::levels::LevelWriter;
-use crate::segment::Location;
-use crate::store::{IndexError, Run, Update};
+use crate::segment::{Extent, Location};
+use crate::store::{Run, Update};
 
 /// The publishing thread.
 pub(super) struct Publishing {
     /// Numbers of the remembered answers.
     answers: Range<u64>,
+    ends: Ends,
+    /// Where to say that the index has much to write.
+    index: SyncSender<()>,
     levels: LevelWriter,
     shared: Arc<Shared>,
 }
 
 impl Publishing {
-    pub(super) fn new(shared: Arc<Shared>, levels: LevelWriter, answers: Range<u64>) -> Self {
-        Self { answers, levels, shared }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        levels: LevelWriter,
+        answers: Range<u64>,
+        ends: Ends,
+        index: SyncSender<()>,
+    ) -> Self {
+        Self { answers, ends, index, levels, shared }
     }
 
     pub(super) fn run(mut self, written: &Receiver<Written>) {
-        while let Ok((mut sealed, location)) = written.recv() {
+        while let Ok((mut sealed, extent)) = written.recv() {
             let replies = std::mem::take(&mut sealed.replies);
-            if let Some(location) = location
-                && let Err(reason) = self.publish(sealed, location)
+            if let Some(extent) = extent
+                && let Err(reason) = self.publish(sealed, extent)
             {
                 self.shared.fail(reason);
                 break;
@@ -45,31 +55,42 @@ impl Publishing {
         self.shared.make_progress(|progress| progress.stopping = true);
     }
 
-    fn publish(&mut self, sealed: Sealed, location: Location) -> Result<(), String> {
+    fn publish(&mut self, sealed: Sealed, extent: Extent) -> Result<(), String> {
         for leaf in &sealed.leaves {
             self.levels.append(*leaf);
         }
         self.levels.flush().map_err(|error| format!("hashes cannot be written: {error}"))?;
         let size = sealed.totals.size;
-        self.index(sealed, location).map_err(|error| chain(&error))?;
+        self.index(sealed, extent);
+        match self.shared.index.pressure() {
+            (_, true) => write_index(&self.shared).map_err(|error| chain(&error))?,
+            // When it was told already, that is enough.
+            (true, false) => drop(self.index.try_send(())),
+            (false, false) => {}
+        }
         self.shared.durable_size.store(size, Ordering::Release);
         let head = self.levels.tree_head();
         self.shared.make_progress(|progress| progress.head = head);
         Ok(())
     }
 
-    fn index(&mut self, sealed: Sealed, location: Location) -> Result<(), IndexError> {
+    fn index(&mut self, sealed: Sealed, extent: Extent) {
         let mut update = Update::default();
+        let at = |offset| Location { offset: extent.start.offset + offset, ..extent.start };
         for place in &sealed.groups {
-            if begins_run(place.previous_index, place.index, location.segment) {
-                let location = Location { offset: location.offset + place.offset, ..location };
-                update.run(place.agent.as_ref(), &Run { seq: place.seq, index: place.index, location });
+            if begins_run(place.previous_index, place.index, extent.start.segment) {
+                let location = at(place.offset);
+                update.run(place.agent.as_ref(), Run { seq: place.seq, index: place.index, location });
             }
         }
-        for (agent, chain) in &sealed.chains {
+        for mark in sealed.batch.marks() {
+            update.add_mark(mark.index, at(mark.offset));
+        }
+        self.ends.note(extent, sealed.batch.first(), &mut update);
+        for (agent, chain) in sealed.chains {
             update.chain(agent, chain);
         }
-        for answer in &sealed.remembered {
+        for answer in sealed.remembered {
             update.answer(self.answers.end, answer);
             self.answers.end += 1;
         }
@@ -77,8 +98,8 @@ impl Publishing {
             update.forget_answer(self.answers.start);
             self.answers.start += 1;
         }
-        update.totals(&sealed.totals);
-        self.shared.index.apply(update)
+        update.set_totals(sealed.totals);
+        self.shared.index.stage(update);
     }
 
     fn answer(&self, pending: PendingAnswer) -> Reply {

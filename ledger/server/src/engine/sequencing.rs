@@ -1,14 +1,15 @@
 //! First in line: gives entries their place and gathers them into batches.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::Duration;
 
-use ledger_protocol::{AgentChain, Answers, LogState, LogTotals, Outcome, Sequenced, Sequencer};
+use ledger_protocol::{AgentChain, Answers, LogState, LogTotals, Outcome, Sequenced, SequencedGroup, Sequencer};
 use ledger_tlog::hash::Hash;
-use messages::AgentId;
-use messages::ledger::{AppendAnswer, AppendRequest, GroupResult};
+use messages::ledger::{AppendAnswer, AppendRequest, GroupResult, Receipt};
+use messages::{AgentId, Digest};
 use tokio::sync::oneshot;
 
 use super::{AppendFailed, Shared};
@@ -69,20 +70,23 @@ pub(super) enum PendingAnswer {
 /// The sequencing thread.
 pub(super) struct Sequencing {
     answers: Answers,
+    /// Checkpoints that quotes rest on, of late.
+    checkpoints: RefCell<HashMap<u64, Digest>>,
     sequencer: Sequencer,
     shared: Arc<Shared>,
 }
 
 impl Sequencing {
     pub(super) fn new(shared: Arc<Shared>, state: LogState, answers: Answers) -> Self {
-        Self { answers, sequencer: Sequencer::new(state), shared }
+        Self { answers, checkpoints: RefCell::default(), sequencer: Sequencer::new(state), shared }
     }
 
     /// Runs until nobody can submit any more, or nobody writes.
     ///
     /// A batch is handed over as soon as the writer is free; until then it grows, up to
     /// [`SEAL_BYTES`]. So a lone request waits for nothing, and under load batches are large.
-    pub(super) fn run(mut self, submissions: &Receiver<Submission>, sealed: &SyncSender<Sealed>) {
+    /// `ready` tells that the writer waits for a batch.
+    pub(super) fn run(mut self, submissions: &Receiver<Submission>, ready: &Receiver<()>, sealed: &SyncSender<Sealed>) {
         while let Ok(first) = submissions.recv() {
             let mut batch = self.new_batch();
             self.take(first, &mut batch);
@@ -95,18 +99,15 @@ impl Sequencing {
                         Err(TryRecvError::Disconnected) => open = false,
                     }
                 }
-                self.finish(&mut batch);
-                if !open || batch.batch.frames_bytes() >= SEAL_BYTES {
+                let full = !open || batch.batch.frames_bytes() >= SEAL_BYTES;
+                let is_ready = if full { ready.recv().is_ok() } else { ready.try_recv().is_ok() };
+                if is_ready || full {
+                    self.finish(&mut batch);
                     if sealed.send(batch).is_err() {
                         return;
                     }
                     break;
                 }
-                batch = match sealed.try_send(batch) {
-                    Ok(()) => break,
-                    Err(TrySendError::Full(batch)) => batch,
-                    Err(TrySendError::Disconnected(_)) => return,
-                };
                 match submissions.recv_timeout(WRITER_POLL) {
                     Ok(next) => self.take(next, &mut batch),
                     Err(RecvTimeoutError::Timeout) => {}
@@ -142,37 +143,22 @@ impl Sequencing {
     fn sequence(&mut self, request: &AppendRequest, batch: &mut Sealed) -> Reply {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
-        let sequenced = self.sequencer.sequence(request, now, |size| shared.signed(size));
+        let checkpoints = &self.checkpoints;
+        let sequenced = self.sequencer.sequence(request, now, |size| signed(&shared, checkpoints, size));
         let sequenced = sequenced.map_err(AppendFailed::Refused)?;
         for group in &sequenced.groups {
-            self.place(group, batch);
+            place(group, batch);
         }
-        let answer = answer(&sequenced);
         if !sequenced.groups.is_empty() {
-            let remembered = (request.idempotency_key, sequenced.outcomes);
+            let remembered = (request.idempotency_key, sequenced.outcomes.clone());
             batch.batch.remember(remembered.clone());
             batch.forgotten += self.answers.remember(remembered.0, remembered.1.clone()).len() as u64;
             batch.remembered.push(remembered);
         }
-        Ok(answer)
+        Ok(answer(sequenced))
     }
 
-    fn place(&self, group: &ledger_protocol::SequencedGroup, batch: &mut Sealed) {
-        let mut first_offset = None;
-        for entry in &group.entries {
-            let pushed = batch.batch.push(&entry.encoded);
-            let offset = pushed.expect("invariant: the sequencer hands out no entry longer than a frame");
-            first_offset.get_or_insert(offset);
-            batch.leaves.push(Hash::from_bytes(entry.receipt.leaf_hash.0));
-        }
-        if let (Some(offset), Some(first)) = (first_offset, group.entries.first()) {
-            let (index, seq) = (first.receipt.index, first.receipt.seq);
-            let (agent, previous_index) = (group.agent.clone(), group.previous_index);
-            batch.groups.push(Place { agent, index, offset, previous_index, seq });
-        }
-    }
-
-    /// Takes down the chains as they are now; called again when the batch has grown.
+    /// Takes down the chains as they are now.
     fn finish(&self, batch: &mut Sealed) {
         let state = self.sequencer.state();
         batch.totals = *state.totals();
@@ -184,18 +170,43 @@ impl Sequencing {
     }
 }
 
-fn answer(sequenced: &Sequenced) -> AppendAnswer {
-    let mut groups = sequenced.groups.iter();
-    let results = sequenced.outcomes.iter().map(|outcome| match outcome {
-        Outcome::Appended { .. } => {
-            let entries = groups.next().map_or(&[][..], |group| &group.entries);
-            GroupResult::Appended(entries.iter().map(|entry| entry.receipt).collect())
-        }
-        Outcome::Conflict(head) => GroupResult::Conflict(*head),
-        Outcome::Refused(reason) => GroupResult::Refused(reason.clone()),
+/// The digest of the checkpoint of a size, if this log has signed one; what was signed stays.
+fn signed(shared: &Shared, checkpoints: &RefCell<HashMap<u64, Digest>>, size: u64) -> Option<Digest> {
+    if let Some(known) = checkpoints.borrow().get(&size) {
+        return Some(*known);
+    }
+    let found = shared.signed(size)?;
+    let mut checkpoints = checkpoints.borrow_mut();
+    if checkpoints.len() >= CHECKPOINTS_KNOWN_MAX {
+        checkpoints.clear();
+    }
+    checkpoints.insert(size, found);
+    Some(found)
+}
+
+fn place(group: &SequencedGroup, batch: &mut Sealed) {
+    // Fits: a request has a few thousand entries.
+    let count = u32::try_from(group.receipts.len()).unwrap_or(u32::MAX);
+    let offset = batch.batch.push(&group.frames, count);
+    batch.leaves.extend(group.receipts.iter().map(|receipt| Hash::from_bytes(receipt.leaf_hash.0)));
+    if let Some(Receipt { index, seq, .. }) = group.receipts.first().copied() {
+        let (agent, previous_index) = (group.agent.clone(), group.previous_index);
+        batch.groups.push(Place { agent, index, offset, previous_index, seq });
+    }
+}
+
+fn answer(sequenced: Sequenced) -> AppendAnswer {
+    let mut groups = sequenced.groups.into_iter();
+    let results = sequenced.outcomes.into_iter().map(|outcome| match outcome {
+        Outcome::Appended { .. } => GroupResult::Appended(groups.next().map_or_else(Vec::new, |group| group.receipts)),
+        Outcome::Conflict(head) => GroupResult::Conflict(head),
+        Outcome::Refused(reason) => GroupResult::Refused(reason),
     });
     AppendAnswer { version: 1, results: results.collect() }
 }
+
+/// Checkpoints kept in mind: quotes rest on the last few.
+const CHECKPOINTS_KNOWN_MAX: usize = 1_024;
 
 /// Frames after which a batch takes no further request: what a disk writes in about 10 ms.
 const SEAL_BYTES: usize = 4 << 20;

@@ -12,19 +12,19 @@ use messages::Digest;
 use super::{Published, Shared, chain};
 use crate::checkpoints::{Lock, PUBLIC_FILE};
 use crate::folder::Folder;
-use crate::ownership::Ownership;
+use crate::witnessing::Witnessing;
 
-/// The signing thread. It ends last and with it the ownership of the data directory.
+/// The signing thread.
 pub(super) struct Signing {
     pub(super) guard: CheckpointGuard,
     pub(super) interval: Duration,
     pub(super) lock: Lock,
-    pub(super) ownership: Ownership,
     pub(super) root: Folder,
     pub(super) shared: Arc<Shared>,
     /// The note that the lock holds.
     pub(super) signed: Option<Vec<u8>>,
     pub(super) signer: NoteSigner,
+    pub(super) witnessing: Option<Witnessing>,
 }
 
 impl Signing {
@@ -33,19 +33,16 @@ impl Signing {
     pub(super) fn run(mut self) {
         let mut last: Option<Instant> = None;
         while let Some((head, stopping)) = self.wait(last) {
+            last = Some(Instant::now());
             if let Err(reason) = self.sign(head) {
                 self.shared.fail(reason);
                 break;
             }
-            last = Some(Instant::now());
             if stopping {
                 break;
             }
         }
-        if let Err(error) = self.shared.index.flush() {
-            tracing::warn!(error = chain(&error), "the index was not flushed; the next start catches it up");
-        }
-        drop(self.ownership);
+        self.shared.coverage.end();
     }
 
     /// Waits for something to sign and for its time; `None` when nothing will come.
@@ -79,19 +76,29 @@ impl Signing {
     }
 
     /// Signs the tree `head` and makes it known, in the one order that a crash cannot turn into
-    /// two histories: the entries are durable, the guard permits, sign, lock, keep, publish.
+    /// two histories: the entries are durable, the guard permits, sign, lock, have it cosigned,
+    /// lock again with the cosignatures, keep, publish. What is published never changes.
     fn sign(&mut self, head: TreeHead) -> Result<(), String> {
         let proof = self.proof(head)?;
         let now = self.shared.clock.now();
         let checkpoint = self.guard.next(head, &proof, now).map_err(|error| chain(&error))?;
-        let note = checkpoint.sign(&self.signer).map_err(|error| chain(&error))?.to_bytes();
+        let unwitnessed = checkpoint.sign(&self.signer).map_err(|error| chain(&error))?;
+        let mut note = unwitnessed.to_bytes();
         self.lock.compare_and_swap(self.signed.as_deref(), &note).map_err(|error| chain(&error))?;
+        let mut witnessed = false;
+        if let Some(witnessing) = &self.witnessing {
+            let cosigned = witnessing.cosign(head, &unwitnessed).map_err(|error| chain(&error))?;
+            // A crash from here on publishes these very bytes at the next start.
+            self.lock.compare_and_swap(Some(&note), &cosigned.note).map_err(|error| chain(&error))?;
+            (note, witnessed) = (cosigned.note, cosigned.witnessed);
+        }
         let size = head.tree_size;
         publish(&self.shared, &self.root, size, &note).map_err(|error| chain(&*error))?;
         self.shared.make_progress(|progress| {
             progress.published = Some(Published { note: Arc::from(note.as_slice()), size });
         });
-        tracing::debug!(size, root = %head.root, "checkpoint signed");
+        self.shared.coverage.published(size, witnessed);
+        tracing::debug!(size, witnessed, root = %head.root, "checkpoint signed");
         self.signed = Some(note);
         Ok(())
     }

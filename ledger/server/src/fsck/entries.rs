@@ -1,14 +1,14 @@
 //! Segments: checksums, form, rules, and which blobs the entries name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::SyncSender;
 
 use ledger_protocol::body::{Body, Genesis};
 use ledger_protocol::{Entry, Kind, LogState};
-use ledger_tlog::hash::leaf_hash;
+use ledger_tlog::hash::{Hash, leaf_hash};
 use ledger_tlog::key::NoteVerifier;
 use messages::Digest;
 
-use super::tree::TreeCheck;
 use super::{FsckReport, Kept, relative, unreadable};
 use crate::engine::chain;
 use crate::folder::Folder;
@@ -20,8 +20,9 @@ pub(super) fn check(
     segments: &Folder,
     key: &NoteVerifier,
     kept: &BTreeMap<u64, Kept>,
-    tree: &mut TreeCheck,
+    leaves: &SyncSender<Vec<Hash>>,
     report: &mut FsckReport,
+    progress: &mut impl FnMut(u64, u64),
 ) -> BTreeSet<Digest> {
     let mut check = EntryCheck { broken: false, key, kept, named: BTreeSet::new(), state: LogState::default() };
     let (firsts, strangers) = match Segments::list(segments) {
@@ -34,6 +35,9 @@ pub(super) fn check(
     for stranger in strangers {
         report.notice(relative("segments", &stranger), "is not named by an index; expected only segments");
     }
+    let length = |first: &u64| segments.file(&name(*first)).metadata().map_or(0, |metadata| metadata.len());
+    let total = firsts.iter().map(length).sum();
+    let mut before = 0;
     for (position, first) in firsts.iter().enumerate() {
         let is_last = position + 1 == firsts.len();
         let expected = report.entries;
@@ -42,9 +46,11 @@ pub(super) fn check(
             report.damage(relative("segments", &name(expected)), text);
             break;
         }
-        if !check.segment(segments, *first, is_last, tree, report) {
+        let mut here = |offset| progress(before + offset, total);
+        if !check.segment(segments, *first, is_last, leaves, report, &mut here) {
             break;
         }
+        before += length(first);
     }
     check.named
 }
@@ -65,8 +71,9 @@ impl EntryCheck<'_> {
         segments: &Folder,
         first: u64,
         is_last: bool,
-        tree: &mut TreeCheck,
+        leaves: &SyncSender<Vec<Hash>>,
         report: &mut FsckReport,
+        progress: &mut impl FnMut(u64),
     ) -> bool {
         let path = segments.file(&name(first));
         let file = relative("segments", &name(first));
@@ -81,7 +88,11 @@ impl EntryCheck<'_> {
         loop {
             match reader.next() {
                 Ok(None) => return true,
-                Ok(Some(batch)) => self.batch(&batch, &file, tree, report),
+                Ok(Some(batch)) => {
+                    // Who hashes the tree ends only when no more leaves can come.
+                    let _ = leaves.send(self.batch(&batch, &file, report));
+                    progress(reader.offset());
+                }
                 Err(flaw) => {
                     let offset = reader.offset();
                     let text = format!("byte {offset}: {}", chain(&flaw));
@@ -100,18 +111,22 @@ impl EntryCheck<'_> {
         }
     }
 
-    fn batch(&mut self, batch: &ScannedBatch, file: &str, tree: &mut TreeCheck, report: &mut FsckReport) {
+    /// Checks a batch; returns its leaves.
+    fn batch(&mut self, batch: &ScannedBatch, file: &str, report: &mut FsckReport) -> Vec<Hash> {
+        let mut leaves = Vec::new();
         for (offset, bytes) in batch.entries() {
             let index = report.entries;
-            if let Err(text) = self.entry(bytes) {
+            let leaf = leaf_hash(bytes);
+            if let Err(text) = self.entry(bytes, leaf) {
                 report.damage(file, format!("byte {offset}: entry {index}: {text}"));
             }
-            tree.append(leaf_hash(bytes), report);
+            leaves.push(leaf);
             report.entries += 1;
         }
+        leaves
     }
 
-    fn entry(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn entry(&mut self, bytes: &[u8], leaf: Hash) -> Result<(), String> {
         let entry = Entry::decode(bytes).map_err(|error| chain(&error))?;
         if entry.kind == Kind::Genesis {
             let genesis = Genesis::decode(&entry.body).map_err(|error| chain(&error))?;
@@ -126,7 +141,7 @@ impl EntryCheck<'_> {
             return Ok(());
         }
         let signed = |size| self.kept.get(&size).map(|kept| kept.digest);
-        let applied = self.state.apply(&entry, Entry::leaf_hash(bytes), signed);
+        let applied = self.state.apply(&entry, Digest(*leaf.as_bytes()), signed);
         self.broken = applied.is_err();
         applied.map_err(|error| format!("{}; entries after it are not checked against the rules", chain(&error)))
     }

@@ -5,18 +5,20 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 
 use ledger_tlog::frontier::Frontier;
 use ledger_tlog::hash::Hash;
 use ledger_tlog::tree::TreeHead;
 
-use super::{FsckReport, Kept};
+use super::{Finding, Kept, Severity};
 use crate::levels::level_bytes;
 
 /// Makes all hashes anew from the entries and compares.
 pub(super) struct TreeCheck {
     /// Roots to be met, by size, and whose they are.
     expected: BTreeMap<u64, Vec<(String, Hash)>>,
+    findings: Vec<Finding>,
     folder: PathBuf,
     frontier: Frontier,
     levels: Vec<LevelCheck>,
@@ -39,10 +41,25 @@ impl TreeCheck {
         if let Some(signed) = signed {
             expected.entry(signed.tree_size).or_default().push((super::LOCK.to_owned(), signed.root));
         }
-        Self { expected, folder, frontier: Frontier::new(), levels: Vec::new() }
+        Self { expected, findings: Vec::new(), folder, frontier: Frontier::new(), levels: Vec::new() }
     }
 
-    pub(super) fn append(&mut self, leaf: Hash, report: &mut FsckReport) {
+    /// Takes in leaves until no more come; returns what is wrong.
+    pub(super) fn run(mut self, leaves: &Receiver<Vec<Hash>>) -> Vec<Finding> {
+        while let Ok(leaves) = leaves.recv() {
+            for leaf in leaves {
+                self.append(leaf);
+            }
+        }
+        self.finish();
+        self.findings
+    }
+
+    fn damage(&mut self, file: impl Into<String>, text: impl Into<String>) {
+        self.findings.push(Finding { file: file.into(), severity: Severity::Damage, text: text.into() });
+    }
+
+    fn append(&mut self, leaf: Hash) {
         let levels = &mut self.levels;
         self.frontier.append(leaf, |level, index, hash| {
             let level = usize::from(level);
@@ -57,35 +74,36 @@ impl TreeCheck {
             }
         });
         if self.levels.first().is_some_and(|level| level.bytes.len() >= COMPARE_BYTES) {
-            self.compare(report);
+            self.compare();
         }
         if let Some(expected) = self.expected.remove(&self.frontier.tree_size()) {
             let TreeHead { tree_size, root } = self.frontier.tree_head();
             for (file, signed) in expected.into_iter().filter(|(_, signed)| *signed != root) {
-                report.damage(file, format!("has the root {signed}; the first {tree_size} entries have {root}"));
+                self.damage(file, format!("has the root {signed}; the first {tree_size} entries have {root}"));
             }
         }
     }
 
-    fn compare(&mut self, report: &mut FsckReport) {
+    fn compare(&mut self) {
         for (number, level) in self.levels.iter_mut().enumerate() {
             let wrong = compare(&self.folder.join(number.to_string()), level);
             if let Some(text) = wrong
                 && !level.wrong
             {
                 level.wrong = true;
-                report.damage(format!("levels/{number}"), format!("{text}; the next start mends it"));
+                let (file, text) = (format!("levels/{number}"), format!("{text}; the next start mends it"));
+                self.findings.push(Finding { file, severity: Severity::Damage, text });
             }
             level.bytes.clear();
         }
     }
 
-    pub(super) fn finish(mut self, report: &mut FsckReport) {
-        self.compare(report);
+    fn finish(&mut self) {
+        self.compare();
         let size = self.frontier.tree_size();
         for (signed, expected) in std::mem::take(&mut self.expected) {
             for (file, _) in expected {
-                report.damage(file, format!("covers {signed} entries; the segments hold {size}"));
+                self.damage(file, format!("covers {signed} entries; the segments hold {size}"));
             }
         }
         for level in 0..=u8::MAX {
@@ -94,7 +112,7 @@ impl TreeCheck {
             match path.metadata().map(|metadata| metadata.len()) {
                 Ok(found) if found > expected => {
                     let text = format!("has {found} bytes; expected {expected}; the next start cuts it");
-                    report.damage(format!("levels/{level}"), text);
+                    self.damage(format!("levels/{level}"), text);
                 }
                 Ok(_) => {}
                 Err(_) => break,

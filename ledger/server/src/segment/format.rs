@@ -2,7 +2,7 @@
 
 use crc32c::crc32c;
 use ledger_protocol::Outcome;
-use ledger_tlog::bundle::{EntryTooLong, append_entry};
+use ledger_tlog::bundle::split_entry;
 use messages::Digest;
 use messages::cbor::{self, CborError};
 use messages::ledger::IdempotencyKey;
@@ -33,16 +33,22 @@ impl Batch {
         Self { answers: Vec::new(), count: 0, first, frames: Vec::new(), marks: Vec::new() }
     }
 
-    /// Adds the entry of the next index and tells where in the batch its frame begins.
-    pub(crate) fn push(&mut self, entry: &[u8]) -> Result<u64, EntryTooLong> {
-        let offset = self.frames.len() as u64;
-        let index = self.first + u64::from(self.count);
-        append_entry(&mut self.frames, entry)?;
-        if index.is_multiple_of(MARK_INTERVAL) {
-            self.marks.push(Mark { index, offset });
+    /// Adds the frames of the next `count` entries and tells where in the batch they begin.
+    pub(crate) fn push(&mut self, frames: &[u8], count: u32) -> u64 {
+        let begin = self.frames.len() as u64;
+        let next = self.first + u64::from(self.count);
+        if next.next_multiple_of(MARK_INTERVAL) < next + u64::from(count) {
+            let mut rest = frames;
+            for index in next..next + u64::from(count) {
+                if index.is_multiple_of(MARK_INTERVAL) {
+                    self.marks.push(Mark { index, offset: begin + (frames.len() - rest.len()) as u64 });
+                }
+                rest = split_entry(rest).map_or(&[], |(_, after)| after);
+            }
         }
-        self.count += 1;
-        Ok(offset)
+        self.frames.extend_from_slice(frames);
+        self.count += count;
+        begin
     }
 
     pub(crate) fn remember(&mut self, answer: RememberedAnswer) {
@@ -70,7 +76,7 @@ impl Batch {
         &self.marks
     }
 
-    /// The batch as it stands in the file.
+    /// The batch as it stands in the file; nothing can be added to it any more.
     ///
     /// ```text
     /// batch   = frame+ trailer
@@ -78,14 +84,14 @@ impl Batch {
     /// trailer = u16 0 ‖ "BTCH" ‖ u64 first index ‖ u32 count ‖ u32 bytes of the frames
     ///         ‖ u32 bytes of the answers ‖ answers (CBOR) ‖ u32 CRC32C of all before it in the batch
     /// ```
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn seal(&mut self) -> &[u8] {
         let answers = cbor::encode(&self.answers);
         // Both fit 32 bits: frames are limited by what is sequenced before a batch is sealed, and
         // answers by the groups of its requests.
         let frames_bytes = u32::try_from(self.frames.len()).expect("invariant: a batch is below 4 GiB");
         let answers_bytes = u32::try_from(answers.len()).expect("invariant: answers are below 4 GiB");
-        let mut bytes = Vec::with_capacity(self.frames.len() + TRAILER_HEAD_BYTES + answers.len() + CRC_BYTES);
-        bytes.extend_from_slice(&self.frames);
+        let bytes = &mut self.frames;
+        bytes.reserve(TRAILER_HEAD_BYTES + answers.len() + CRC_BYTES);
         bytes.extend_from_slice(&[0, 0]);
         bytes.extend_from_slice(TRAILER_MAGIC);
         bytes.extend_from_slice(&self.first.to_be_bytes());
@@ -93,7 +99,7 @@ impl Batch {
         bytes.extend_from_slice(&frames_bytes.to_be_bytes());
         bytes.extend_from_slice(&answers_bytes.to_be_bytes());
         bytes.extend_from_slice(&answers);
-        let crc = crc32c(&bytes);
+        let crc = crc32c(bytes);
         bytes.extend_from_slice(&crc.to_be_bytes());
         bytes
     }
@@ -171,4 +177,4 @@ pub(crate) const TRAILER_HEAD_BYTES: usize = ESCAPE_BYTES + 4 + 8 + 4 + 4 + 4;
 pub(crate) const CRC_BYTES: usize = 4;
 
 /// A mark for every tile: the entries of one bundle are found without reading others.
-const MARK_INTERVAL: u64 = 256;
+pub(crate) const MARK_INTERVAL: u64 = 256;

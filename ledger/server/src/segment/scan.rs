@@ -1,7 +1,7 @@
 //! Reads a segment from its start, batch by batch, believing nothing.
 
 use std::fs::File;
-use std::io::{self, BufReader, ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crc32c::crc32c_append;
@@ -109,6 +109,13 @@ impl BatchReader {
             return Err(BatchFlaw::Header { first });
         }
         Ok(Self { expected: first, file, offset: HEADER_BYTES })
+    }
+
+    /// Goes on behind `offset`, where the batch with the entry `index` begins.
+    pub(crate) fn skip_to(&mut self, index: u64, offset: u64) -> Result<(), BatchFlaw> {
+        self.file.seek(SeekFrom::Start(offset)).map_err(BatchFlaw::Io)?;
+        (self.expected, self.offset) = (index, offset);
+        Ok(())
     }
 
     /// Where the next batch begins, or the one that is flawed.

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::format::{CRC_BYTES, ESCAPE_BYTES, HEADER_BYTES, Mark, TRAILER_HEAD_BYTES, TrailerHead, name, parse_name};
 use crate::folder::Folder;
+use crate::store::Index;
 
 /// Where an entry's frame is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,6 +17,14 @@ pub(crate) struct Location {
     pub(crate) segment: u64,
     /// Offset in its file.
     pub(crate) offset: u64,
+}
+
+/// Where a batch is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Extent {
+    pub(crate) start: Location,
+    /// Offset behind it in the same file.
+    pub(crate) end: u64,
 }
 
 /// Why entries were not read.
@@ -37,38 +46,47 @@ pub(crate) enum ReadError {
 pub(crate) struct Segments {
     folder: Folder,
     files: RwLock<Vec<Arc<SegmentFile>>>,
+    /// Knows the marks that are not in memory.
+    index: Arc<Index>,
 }
 
 /// One segment that is read and perhaps still grows.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
-    extent: RwLock<Extent>,
+    grown: RwLock<Grown>,
     file: File,
     first: u64,
 }
 
 /// How much of a segment there is.
 #[derive(Debug)]
-struct Extent {
+struct Grown {
     /// Bytes.
     bytes: u64,
     /// Index after its last entry.
     end: u64,
+    /// The latest ones; those before are in the index.
     marks: Vec<Mark>,
 }
 
 impl SegmentFile {
+    /// A segment without entries.
     pub(crate) fn new(first: u64, file: File) -> Self {
         let marks = vec![Mark { index: first, offset: HEADER_BYTES }];
-        Self { extent: RwLock::new(Extent { bytes: HEADER_BYTES, end: first, marks }), file, first }
+        Self { grown: RwLock::new(Grown { bytes: HEADER_BYTES, end: first, marks }), file, first }
+    }
+
+    /// A segment with all entries before `end`, whose marks are in the index.
+    pub(crate) fn indexed(first: u64, file: File, bytes: u64, end: u64) -> Self {
+        Self { grown: RwLock::new(Grown { bytes, end, marks: Vec::new() }), file, first }
     }
 
     /// Makes a batch visible that is durable now; `marks` have offsets in the file.
     pub(crate) fn grow(&self, bytes: u64, count: u64, marks: impl IntoIterator<Item = Mark>) {
-        let mut extent = self.extent.write().unwrap_or_else(PoisonError::into_inner);
-        extent.bytes += bytes;
-        extent.end += count;
-        extent.marks.extend(marks);
+        let mut grown = self.grown.write().unwrap_or_else(PoisonError::into_inner);
+        grown.bytes += bytes;
+        grown.end += count;
+        grown.marks.extend(marks);
     }
 
     pub(crate) fn first(&self) -> u64 {
@@ -76,25 +94,29 @@ impl SegmentFile {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.extent.read().unwrap_or_else(PoisonError::into_inner).bytes
+        self.grown.read().unwrap_or_else(PoisonError::into_inner).bytes
     }
 
     pub(crate) fn end(&self) -> u64 {
-        self.extent.read().unwrap_or_else(PoisonError::into_inner).end
+        self.grown.read().unwrap_or_else(PoisonError::into_inner).end
     }
 
-    /// The last mark at or before `index`.
-    fn mark(&self, index: u64) -> Mark {
-        let extent = self.extent.read().unwrap_or_else(PoisonError::into_inner);
-        let after = extent.marks.partition_point(|mark| mark.index <= index);
-        let found = after.checked_sub(1).and_then(|at| extent.marks.get(at).copied());
-        found.unwrap_or(Mark { index: self.first, offset: HEADER_BYTES })
+    /// The last mark at or before `index` that is in memory.
+    fn mark(&self, index: u64) -> Option<Mark> {
+        let grown = self.grown.read().unwrap_or_else(PoisonError::into_inner);
+        let after = grown.marks.partition_point(|mark| mark.index <= index);
+        after.checked_sub(1).and_then(|at| grown.marks.get(at).copied())
+    }
+
+    /// Lets go of marks that the index has.
+    fn forget_marks(&self) {
+        self.grown.write().unwrap_or_else(PoisonError::into_inner).marks = Vec::new();
     }
 }
 
 impl Segments {
-    pub(crate) fn new(folder: Folder, files: Vec<Arc<SegmentFile>>) -> Self {
-        Self { folder, files: RwLock::new(files) }
+    pub(crate) fn new(folder: Folder, files: Vec<Arc<SegmentFile>>, index: Arc<Index>) -> Self {
+        Self { folder, files: RwLock::new(files), index }
     }
 
     /// First indices of the segments in `folder`, ascending, and the names that are none.
@@ -120,6 +142,26 @@ impl Segments {
 
     pub(crate) fn add(&self, file: Arc<SegmentFile>) {
         self.files.write().unwrap_or_else(PoisonError::into_inner).push(file);
+    }
+
+    /// The index has everything about the entries before `size`: finished segments keep no marks.
+    pub(crate) fn indexed(&self, size: u64) {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let finished = files.iter().rev().skip(1).filter(|file| file.end() <= size);
+        finished.take_while(|file| file.mark(u64::MAX).is_some()).for_each(|file| file.forget_marks());
+    }
+
+    /// The last mark at or before `index`, from memory or the index.
+    fn mark(&self, file: &SegmentFile, index: u64) -> Mark {
+        file.mark(index).unwrap_or_else(|| {
+            let found = self.index.mark(index).unwrap_or_else(|error| {
+                tracing::warn!(%error, "a place in the segments was not looked up; searching from the file's start");
+                None
+            });
+            let found = found.filter(|(_, location)| location.segment == file.first);
+            let start = Mark { index: file.first, offset: HEADER_BYTES };
+            found.map_or(start, |(index, location)| Mark { index, offset: location.offset })
+        })
     }
 
     /// Shows the entries from `start` on to `visit`, until it breaks or they end.
@@ -156,7 +198,7 @@ impl Segments {
             let known = location.filter(|known| position == 0 && known.segment == file.first);
             let mark = match known {
                 Some(known) => Mark { index: start, offset: known.offset },
-                None => file.mark(wanted),
+                None => self.mark(file, wanted),
             };
             wanted = match walk(file, mark, wanted, &mut visit)? {
                 ControlFlow::Break(()) => return Ok(()),

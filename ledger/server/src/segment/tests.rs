@@ -6,11 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ledger_protocol::Outcome;
+use ledger_tlog::bundle::append_entry;
 use messages::Digest;
 use messages::ledger::IdempotencyKey;
 
 use super::*;
 use crate::folder::Folder;
+use crate::store::Index;
 
 const ORIGIN: Digest = Digest([7; 32]);
 
@@ -22,7 +24,9 @@ fn entry(index: u64) -> Vec<u8> {
 fn batch(first: u64, count: u64) -> Batch {
     let mut batch = Batch::new(first);
     for index in first..first + count {
-        batch.push(&entry(index)).unwrap();
+        let mut frame = Vec::new();
+        append_entry(&mut frame, &entry(index)).unwrap();
+        batch.push(&frame, 1);
     }
     batch.remember((IdempotencyKey([first.to_le_bytes()[0]; 16]), vec![Outcome::Appended { first, count }]));
     batch
@@ -30,11 +34,15 @@ fn batch(first: u64, count: u64) -> Batch {
 
 /// A log of batches of these sizes, in segments of at most `segment_bytes_max`.
 fn write(folder: &Path, segment_bytes_max: u64, counts: &[u64]) -> Arc<Segments> {
-    let segments = Arc::new(Segments::new(Folder::open(folder).unwrap(), Vec::new()));
+    let segments = Arc::new(Segments::new(
+        Folder::open(folder).unwrap(),
+        Vec::new(),
+        Arc::new(Index::open(&folder.join("index")).unwrap()),
+    ));
     let mut writer = Writer::new(Arc::clone(&segments), ORIGIN, segment_bytes_max).unwrap();
     let mut first = 0;
     for count in counts {
-        writer.append(&batch(first, *count)).unwrap();
+        writer.append(&mut batch(first, *count)).unwrap();
         first += count;
     }
     segments
@@ -95,7 +103,7 @@ fn a_torn_tail_of_any_length_is_found_and_nothing_before_it_lost() {
     write(folder.path(), u64::MAX, &[4, 3]);
     let path = folder.path().join(name(0));
     let whole = fs::read(&path).unwrap();
-    let kept = 64 + batch(0, 4).encode().len();
+    let kept = 64 + batch(0, 4).seal().len();
     for length in kept..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let (entries, flaw) = scan(&path);
@@ -111,7 +119,7 @@ fn any_flipped_byte_is_found_and_told_from_a_torn_tail_by_the_batch_behind_it() 
     write(folder.path(), u64::MAX, &[4, 3]);
     let path = folder.path().join(name(0));
     let whole = fs::read(&path).unwrap();
-    let first_end = 64 + batch(0, 4).encode().len();
+    let first_end = 64 + batch(0, 4).seal().len();
     for at in 0..whole.len() {
         let mut flipped = whole.clone();
         flipped[at] ^= 0x10;
@@ -140,9 +148,9 @@ fn a_segment_of_another_log_or_name_is_refused() {
 #[test]
 fn the_example_of_the_specification_is_what_is_written() {
     let mut batch = Batch::new(0);
-    batch.push(&[0xf6]).unwrap();
+    batch.push(&[0, 1, 0xf6], 1);
     batch.remember((IdempotencyKey([0xaa; 16]), vec![Outcome::Appended { first: 0, count: 1 }]));
-    let bytes = hex::encode(batch.encode());
+    let bytes = hex::encode(batch.seal());
     let spec = include_str!("../../../../docs/spec/segment.md");
     let flat: String = spec.split_whitespace().collect();
     assert!(flat.contains(&bytes), "docs/spec/segment.md should show {bytes}");

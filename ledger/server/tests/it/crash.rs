@@ -62,10 +62,20 @@ async fn leaves(served: &Served, rig: &Rig) -> Vec<Hash> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_instant_it_keeps_what_it_acknowledged_and_signed() {
+    kill_at_random(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "two minutes; the same with 20 runs is part of every test"]
+async fn killed_two_hundred_times_it_keeps_what_it_acknowledged_and_signed() {
+    kill_at_random(200).await;
+}
+
+async fn kill_at_random(runs: usize) {
     let rig = Rig::new();
     let mut acknowledged: Vec<Receipt> = Vec::new();
     let mut notes: Vec<Vec<u8>> = Vec::new();
-    for number in 0..6 {
+    for number in 0..runs {
         let process = rig.spawn("");
         let url = process.url.clone().expect("it starts again after each kill");
         let stop = Arc::new(AtomicBool::new(false));

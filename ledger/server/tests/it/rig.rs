@@ -1,5 +1,6 @@
 //! A ledger on a loopback port with an authority of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, LogConfig, Running, start};
+use ledger_server::{Config, LogConfig, Running, StampingConfig, WitnessConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -29,11 +30,15 @@ pub(crate) const CALLERS: [Caller; 4] = [Caller::Admin, Caller::Anonymous, Calle
 
 /// A folder for a log, and certificates for those who speak with it.
 pub(crate) struct Rig {
+    /// More for the binary's command line.
+    pub(crate) arguments: Vec<OsString>,
     authority: Authority,
     folder: TempDir,
     pub(crate) interval: Duration,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
+    pub(crate) stamping: Option<StampingConfig>,
+    pub(crate) witnesses: Option<WitnessConfig>,
 }
 
 /// A ledger at work in this process.
@@ -52,7 +57,16 @@ impl Rig {
             .open_or_issue(&tls, "server", &Leaf::server("ledger", &[], &[]), KeyAlgorithm::EcP256)
             .expect("a server certificate");
         let interval = Duration::from_millis(100);
-        Self { authority, folder, interval, public_read: false, segment_bytes_max: 1 << 20 }
+        Self {
+            arguments: Vec::new(),
+            authority,
+            folder,
+            interval,
+            public_read: false,
+            segment_bytes_max: 1 << 20,
+            stamping: None,
+            witnesses: None,
+        }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -68,6 +82,8 @@ impl Rig {
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
         config.segment_bytes_max = self.segment_bytes_max;
+        config.stamping = self.stamping.clone();
+        config.witnesses.clone_from(&self.witnesses);
         config
     }
 
@@ -134,6 +150,7 @@ impl Rig {
             .arg(self.tls("server-private.pem"))
             .arg("--client-ca")
             .arg(self.tls("cacert.crt"))
+            .args(&self.arguments)
             .env("RUST_LOG", "off")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

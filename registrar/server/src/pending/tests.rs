@@ -80,3 +80,12 @@ fn the_table_and_each_networks_share_are_bounded() {
     let rows = table.rows();
     assert_eq!((rows.by_id.len(), rows.bytes, rows.bytes_by_network.len()), (1, 20, 1));
 }
+
+#[test]
+fn a_registration_that_is_refused_for_room_leaves_the_one_before_in_place() {
+    let (table, now) = (PendingTable::new(LIMITS), Instant::now());
+    insert(&table, "a", 1, HERE, now).unwrap();
+    insert(&table, "b", 20, THERE, now).unwrap();
+    assert_eq!(insert(&table, "a", 1, THERE, now), Err(TableFull::Network));
+    assert!(table.take(&id("a"), now).unwrap().registration.is_some());
+}

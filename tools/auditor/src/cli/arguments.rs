@@ -62,6 +62,9 @@ pub(super) struct VerifyArguments {
     /// TPM manufacturers' certificates that you trust: files, or folders of them.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub(super) roots: Vec<PathBuf>,
+    /// The witnesses you trust and how many must have cosigned, as a C2SP tlog-policy file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) witness_policy: Option<PathBuf>,
     /// The agent the bundle must be about.
     #[arg(long, value_name = "ID", value_parser = AgentId::from_str)]
     pub(super) agent: Option<AgentId>,

@@ -1,19 +1,21 @@
 //! Check "appraisal": every verdict comes out again from the evidence and the policy in force.
 
-use std::collections::BTreeMap;
+mod course;
+mod policies;
 
-use evidence::{algorithm::HashAlgorithm, attest::ClockInfo, keylime::KeylimeQuote, quote::Quote};
-use ledger_protocol::body::{AgentPolicy, NamedDigest, QuoteBody, Verdict, VerdictResult};
-use messages::{Digest, keylime::IntegrityQuote};
-use verifier_protocol::{
-    appraisal::{Evidence, Outcome, Reference, appraise},
-    policy::{AlgorithmsAccepted, TpmPolicy},
+use evidence::{algorithm::HashAlgorithm, keylime::KeylimeQuote, quote::Quote};
+use ledger_protocol::body::{QuoteBody, Verdict, VerdictResult};
+use messages::keylime::IntegrityQuote;
+use verifier_protocol::appraisal::{Evidence, Finding, Outcome, Reference, SEVERITY_NOTICE, appraise};
+
+use self::{
+    course::{Courses, Unjudged},
+    policies::Policies,
 };
-
 use super::{
     blobs::Blobs,
     identity::{Identities, Identity},
-    quotes::{Examined, Findings, values_of},
+    quotes::{Findings, values_of},
 };
 use crate::{
     cause,
@@ -23,7 +25,8 @@ use crate::{
 
 const FALSE_LOG: &str = "keep the bundle: it is signed proof that the verdict does not follow from the evidence";
 const OTHER_ROLE: &str = "use a version of attestry-audit that appraises this kind of policy";
-const PRUNED: &str = "ask the log's operator for the policy's blob";
+const PRUNED: &str = "ask the log's operator for the blob";
+const EARLIER: &str = "export from an earlier time on, best from before the machine's last start";
 const WORD_ONLY: &str = "nothing to do: the log does not hold what the verifier saw, only its word";
 
 /// Findings that rest on what the agent said beside the quote, which the log does not hold: the payload key it showed
@@ -31,14 +34,17 @@ const WORD_ONLY: &str = "nothing to do: the log does not hold what the verifier 
 const UNRECORDED_EVENTS: [&str; 5] =
     ["no_pubkey", "invalid_pcr_16", "invalid_hash_alg", "invalid_enc_alg", "invalid_sign_alg"];
 
+/// Findings about a measurement list that did not come, or not in a form that can be kept.
+const UNRECORDED_LISTS: [&str; 2] = ["list_missing", "parser.entry"];
+
 /// Judges each quote again, with the verifier's own engine, and compares.
 ///
 /// A pass MUST come out as a pass. A failure MUST come out as a failure, unless every reason the verdict gives is one
 /// the log does not hold the input of; that is then the verifier's word only. An error claims nothing.
-pub(super) fn check(history: &History, blobs: &Blobs, identities: &Identities, findings: &Findings) -> Check {
+pub(super) fn check(history: &History, blobs: &Blobs<'_>, identities: &Identities, findings: &Findings) -> Check {
     let mut check = Check::new(CheckName::Appraisal);
     let mut policies = Policies::default();
-    let mut clocks: BTreeMap<Option<usize>, ClockInfo> = BTreeMap::new();
+    let mut courses = Courses::default();
     for (position, entry, verdict) in history.verdicts() {
         check.examine();
         let before = history.in_force(position);
@@ -55,26 +61,52 @@ pub(super) fn check(history: &History, blobs: &Blobs, identities: &Identities, f
         })();
         // What is missing has its problem in an earlier check.
         let Some((quote, policy, identity, examined)) = parts else { continue };
-        let again = match policies.read(before.policy, policy, blobs) {
+        let terms = match policies.read(before.policy, policy, blobs) {
+            Ok(terms) => terms,
             Err(problem) => {
-                check.doubt(
-                    place(entry),
-                    problem.clone(),
-                    if problem.contains("not in the bundle") { PRUNED } else { OTHER_ROLE },
-                );
+                let remedy = if problem.contains("not in the bundle") { PRUNED } else { OTHER_ROLE };
+                check.doubt(place(entry), problem, remedy);
                 continue;
             }
-            Ok(reference) => {
-                let clock = clocks.get(&before.enrol).copied();
-                // Of the first quote of a later run the one before is not known, nor its clock.
-                let clock_unknown = clock.is_none() && !history.is_whole();
-                judge(quote, identity, examined, reference, clock, clock_unknown)
+        };
+        let course = courses.of(before.enrol);
+        let round = match course.round(quote, &terms, verdict, history.is_whole(), examined.clock(), blobs) {
+            Ok(round) => round,
+            Err(unjudged) => {
+                let remedy = match unjudged {
+                    Unjudged::Blob { .. } => PRUNED,
+                    Unjudged::Begin { .. } => EARLIER,
+                };
+                check.doubt(place(entry), unjudged.to_string(), remedy);
+                continue;
             }
         };
-        if let Some(clock) = again.clock {
-            clocks.insert(before.enrol, clock);
-        }
-        compare(verdict, &again, &place(entry), &mut check);
+        let earlier = policies.runtime();
+        let earlier: Vec<_> = earlier.iter().map(AsRef::as_ref).collect();
+        let evidence = answer(quote, identity)
+            .and_then(|answer| Evidence::from_answer(&answer).map_err(|error| cause::chain(&error)));
+        let again = match evidence {
+            Err(problem) => Again::failed(problem),
+            Ok(evidence) => {
+                let reference = Reference {
+                    ak: &identity.ak,
+                    accepted: &terms.accepted,
+                    previous_clock: course.clock(),
+                    policy: &terms.tpm,
+                    measured_boot: course.boot(&terms),
+                    runtime: round.runtime(&terms, &earlier),
+                };
+                let appraisal = appraise(&reference, examined.nonce().as_bytes(), &evidence, round.lists());
+                let again = Again::of(&appraisal, &round);
+                course.settle(&appraisal);
+                again
+            }
+        };
+        // Of the first quote of a later run the one before is not known, nor its clock.
+        let clock_unknown = course.clock_was_unknown() && !history.is_whole();
+        let unrecorded =
+            Unrecorded { list: quote.ima.delta.is_none(), quote: clock_unknown || terms.accepted.hash().len() > 1 };
+        compare(verdict, &again, &unrecorded, &place(entry), &mut check);
     }
     check
 }
@@ -83,25 +115,62 @@ pub(super) fn check(history: &History, blobs: &Blobs, identities: &Identities, f
 struct Again {
     outcome: Outcome,
     reasons: Vec<String>,
-    clock: Option<ClockInfo>,
-    /// Whether `quote_validation` can rest on what is not here: the agent's name for its hash, when several are
-    /// accepted, or an earlier clock.
-    quote_unrecorded: bool,
+    /// Whether every reason is about a list whose begin is the verifier's word, with the keys learned there.
+    begun_by_word: bool,
 }
 
-fn compare(verdict: &Verdict, again: &Again, place: &str, check: &mut Check) {
-    let unrecorded =
-        |event: &str| UNRECORDED_EVENTS.contains(&event) || (again.quote_unrecorded && event == "quote_validation");
+/// What a verdict can rest on that is not here.
+struct Unrecorded {
+    /// A measurement list that did not come along.
+    list: bool,
+    /// `quote_validation` can rest on the agent's name for its hash, when several are accepted, or on an earlier clock.
+    quote: bool,
+}
+
+impl Unrecorded {
+    fn has(&self, event: &str) -> bool {
+        UNRECORDED_EVENTS.contains(&event)
+            || (self.quote && event == "quote_validation")
+            || (self.list && UNRECORDED_LISTS.contains(&event))
+    }
+}
+
+impl Again {
+    fn failed(reason: String) -> Self {
+        Self { outcome: Outcome::Fail, reasons: vec![reason], begun_by_word: false }
+    }
+
+    fn of(appraisal: &verifier_protocol::appraisal::Appraisal, round: &course::Round) -> Self {
+        let findings = appraisal.findings();
+        // The payload key itself is not in the log; the check "releases" compares its hash.
+        let counts = |finding: &&Finding| finding.event != "no_pubkey" && finding.severity > SEVERITY_NOTICE;
+        let reasons: Vec<&Finding> = findings.iter().filter(counts).collect();
+        let outcome = match appraisal.outcome() {
+            Outcome::Error => Outcome::Error,
+            _ if appraisal.quote().is_some() && reasons.is_empty() => Outcome::Pass,
+            Outcome::Pass | Outcome::Fail => Outcome::Fail,
+        };
+        let begun_by_word = round.begun_by_word() && reasons.iter().all(|reason| reason.component == "ima");
+        Self { outcome, reasons: reasons.into_iter().map(|reason| reason.text.clone()).collect(), begun_by_word }
+    }
+}
+
+fn compare(verdict: &Verdict, again: &Again, unrecorded: &Unrecorded, place: &str, check: &mut Check) {
     match (verdict.result, again.outcome) {
         (VerdictResult::Error, _) | (VerdictResult::Pass, Outcome::Pass) | (VerdictResult::Fail, Outcome::Fail) => {}
         (_, Outcome::Error) => check.doubt(place, "the evidence could not be judged here", OTHER_ROLE),
+        (VerdictResult::Pass, Outcome::Fail) if again.begun_by_word => {
+            let problem = format!("keys measured before the bundle may be missing here: {}", again.reasons.join("; "));
+            check.doubt(place, problem, EARLIER);
+        }
         (VerdictResult::Pass, Outcome::Fail) => {
             let problem = format!("the verdict is a pass; the evidence fails: {}", again.reasons.join("; "));
             check.refute(place, problem, FALSE_LOG);
         }
         (VerdictResult::Fail, Outcome::Pass) => {
-            let reasons: Vec<&str> = verdict.findings.iter().map(|finding| finding.event.as_str()).collect();
-            if !reasons.is_empty() && reasons.iter().all(|event| unrecorded(event)) {
+            let reasons = verdict.findings.iter().filter(|finding| finding.severity > SEVERITY_NOTICE);
+            let reasons: Vec<&str> = reasons.map(|finding| finding.event.as_str()).collect();
+            if !reasons.is_empty() && reasons.iter().all(|event| unrecorded.has(event)) {
                 let problem = format!("the failure rests on what the log does not hold ({})", reasons.join(", "));
                 check.doubt(place, problem, WORD_ONLY);
             } else {
@@ -110,42 +179,6 @@ fn compare(verdict: &Verdict, again: &Again, place: &str, check: &mut Check) {
             }
         }
     }
-}
-
-fn judge(
-    quote: &QuoteBody,
-    identity: &Identity,
-    examined: &Examined,
-    reference: &(AlgorithmsAccepted, TpmPolicy),
-    previous_clock: Option<ClockInfo>,
-    clock_unknown: bool,
-) -> Again {
-    let (accepted, policy) = reference;
-    let quote_unrecorded = clock_unknown || accepted.hash().len() > 1;
-    let failed =
-        |reason: String| Again { outcome: Outcome::Fail, reasons: vec![reason], clock: None, quote_unrecorded };
-    let evidence = match answer(quote, identity) {
-        Ok(answer) => match Evidence::from_answer(&answer) {
-            Ok(evidence) => evidence,
-            Err(error) => return failed(cause::chain(&error)),
-        },
-        Err(problem) => return failed(problem),
-    };
-    let reference = Reference { ak: &identity.ak, accepted, previous_clock, policy };
-    let appraisal = appraise(&reference, examined.nonce().as_bytes(), &evidence);
-    // The payload key itself is not in the log; the check "releases" compares its hash.
-    let reasons: Vec<String> = appraisal
-        .findings()
-        .into_iter()
-        .filter(|finding| finding.event != "no_pubkey")
-        .map(|finding| finding.text)
-        .collect();
-    let outcome = match appraisal.outcome() {
-        Outcome::Error => Outcome::Error,
-        _ if appraisal.quote().is_some() && reasons.is_empty() => Outcome::Pass,
-        Outcome::Pass | Outcome::Fail => Outcome::Fail,
-    };
-    Again { outcome, reasons, clock: appraisal.clock(), quote_unrecorded }
 }
 
 /// The agent's answer as far as the log holds it; the names of the algorithms are taken from the evidence itself.
@@ -164,39 +197,4 @@ fn answer(quote: &QuoteBody, identity: &Identity) -> Result<IntegrityQuote, Stri
         ima_measurement_list_entry: None,
         mb_measurement_list: None,
     })
-}
-
-/// Policies that were read, by the position of their entry.
-#[derive(Default)]
-struct Policies(BTreeMap<Option<usize>, Result<(AlgorithmsAccepted, TpmPolicy), String>>);
-
-impl Policies {
-    fn read(
-        &mut self,
-        position: Option<usize>,
-        policy: &AgentPolicy,
-        blobs: &Blobs,
-    ) -> &Result<(AlgorithmsAccepted, TpmPolicy), String> {
-        self.0.entry(position).or_insert_with(|| read_policy(policy, blobs))
-    }
-}
-
-fn read_policy(policy: &AgentPolicy, blobs: &Blobs) -> Result<(AlgorithmsAccepted, TpmPolicy), String> {
-    let accepted = AlgorithmsAccepted::from_names(&policy.hash_algs, &policy.enc_algs, &policy.sign_algs)
-        .map_err(|error| error.to_string())?;
-    let mut digest: Option<Digest> = None;
-    for NamedDigest { role, digest: named } in &policy.policies {
-        if role != "tpm" || digest.replace(*named).is_some() {
-            return Err(format!("the policy in force has a part of role {role:?}, which is not appraised here"));
-        }
-    }
-    let text = match digest {
-        None => "{}".to_owned(),
-        Some(digest) => {
-            let bytes = blobs.get(&digest).ok_or_else(|| format!("policy {digest} is not in the bundle"))?;
-            String::from_utf8(bytes.to_vec()).map_err(|_| format!("policy {digest} is not UTF-8"))?
-        }
-    };
-    let policy = TpmPolicy::parse(&text, accepted.hash()).map_err(|error| cause::chain(&error))?;
-    Ok((accepted, policy))
 }

@@ -10,7 +10,7 @@ use ledger_tlog::{
 };
 use messages::Digest;
 
-use super::Question;
+use super::{Question, witnesses};
 use crate::{
     bundle::{Bundle, beacon_path, consistency_path, parse_consistency},
     cause,
@@ -23,7 +23,8 @@ const FALSE_LOG: &str = "keep the bundle: it is signed proof against the log's o
 
 /// For each quote's beacon: 1. its note is there and has the digest named; 2. it is signed by the log's key and of the
 /// size named; 3. the bundle's tree extends it, so it is of this history; 4. it precedes its quote; 5. it is no older
-/// than the beacon of the quote before. And no checkpoint is there that no quote names.
+/// than the beacon of the quote before; 6. enough witnesses cosigned it, if the auditor names any. And no checkpoint is
+/// there that no quote names.
 pub(super) fn check(
     bundle: &Bundle,
     history: &History,
@@ -35,8 +36,11 @@ pub(super) fn check(
     let mut notes: BTreeMap<u64, Digest> = BTreeMap::new();
     for size in &bundle.manifest().checkpoints {
         match open(bundle, *size, checkpoint, checkpoint_bytes, question) {
-            Ok(digest) => {
+            Ok((digest, missed)) => {
                 notes.insert(*size, digest);
+                if let Some(missed) = missed {
+                    check.doubt(beacon_path(*size), missed, witnesses::REMEDY);
+                }
             }
             Err((place, problem, remedy)) => check.refute(place, problem, remedy),
         }
@@ -79,12 +83,12 @@ fn open(
     checkpoint: &AuthenticCheckpoint,
     checkpoint_bytes: &[u8],
     question: &Question<'_>,
-) -> Result<Digest, (String, String, &'static str)> {
+) -> Result<(Digest, Option<String>), (String, String, &'static str)> {
     let (name, proof_name) = (beacon_path(size), consistency_path(size));
     let note = bundle.read(&name).map_err(|problem| (name.clone(), problem.to_string(), AGAIN))?;
     let proof = bundle.read(&proof_name).map_err(|problem| (proof_name.clone(), problem.to_string(), AGAIN))?;
     let origin = question.log_key.name().as_str();
-    let beacon = Checkpoint::open(&note, origin, question.log_key, &[])
+    let beacon = Checkpoint::open(&note, origin, question.log_key, &witnesses::keys(question))
         .map_err(|error| (name.clone(), cause::chain(&error), FALSE_LOG))?;
     if beacon.tree_head().tree_size != size {
         let problem = format!("the checkpoint has {} entries; expected {size}", beacon.tree_head().tree_size);
@@ -96,5 +100,5 @@ fn open(
     })?;
     verify_consistency(beacon.tree_head(), checkpoint.tree_head(), &proof)
         .map_err(|error| (proof_name, cause::chain(&error), FALSE_LOG))?;
-    Ok(Digest(*Hash::digest(&note).as_bytes()))
+    Ok((Digest(*Hash::digest(&note).as_bytes()), witnesses::missed(&beacon, question)))
 }

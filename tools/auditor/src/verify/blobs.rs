@@ -1,6 +1,9 @@
 //! Check "blobs": evidence beside the log, named by its SHA-256.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use messages::Digest;
 
@@ -11,20 +14,33 @@ use crate::{
 };
 
 /// The blobs that came with the bundle and are what their names say.
-pub(super) struct Blobs(BTreeMap<Digest, Vec<u8>>);
+pub(super) struct Blobs<'a> {
+    bundle: &'a Bundle,
+    kept: BTreeMap<Digest, Vec<u8>>,
+}
 
-impl Blobs {
+impl Blobs<'_> {
+    /// A blob that is small enough to be kept in memory.
     pub(super) fn get(&self, digest: &Digest) -> Option<&[u8]> {
-        self.0.get(digest).map(Vec::as_slice)
+        self.kept.get(digest).map(Vec::as_slice)
+    }
+
+    /// A blob of any size, read again if need be.
+    pub(super) fn load(&self, digest: &Digest) -> Option<Cow<'_, [u8]>> {
+        if let Some(bytes) = self.get(digest) {
+            return Some(Cow::Borrowed(bytes));
+        }
+        let bytes = self.bundle.read(&blob_path(digest)).ok()?;
+        (Digest(openssl::sha::sha256(&bytes)) == *digest).then_some(Cow::Owned(bytes))
     }
 }
 
 /// Bytes of one blob that are kept for later checks: bindings and static policies are far below.
-/// Larger ones, boot logs and measurement lists, are hashed and let go.
-const KEPT_BYTES_MAX: usize = 1 << 20;
+/// Larger ones, boot logs and measurement lists, are hashed, let go and read again where they are judged.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// 1. each blob hashes to its name; 2. an entry names it; 3. what an entry names is there, or was pruned.
-pub(super) fn check(bundle: &Bundle, history: &History) -> (Check, Blobs) {
+pub(super) fn check<'a>(bundle: &'a Bundle, history: &History) -> (Check, Blobs<'a>) {
     let mut check = Check::new(CheckName::Blobs);
     let named: BTreeSet<Digest> = history.entries().iter().flat_map(|entry| entry.body.blobs()).collect();
     let listed: BTreeSet<Digest> = bundle.manifest().blobs.iter().copied().collect();
@@ -51,7 +67,7 @@ pub(super) fn check(bundle: &Bundle, history: &History) -> (Check, Blobs) {
         let remedy = "ask the log's operator for the blob, or for the retention policy under which it was pruned";
         check.doubt(blob_path(digest), "an entry names this blob; the bundle does not have it", remedy);
     }
-    (check, Blobs(blobs))
+    (check, Blobs { bundle, kept: blobs })
 }
 
 const AGAIN: &str = "get the bundle again from whoever exported it";

@@ -34,7 +34,12 @@ const UNKNOWN_ROOT: &str = "if you trust the TPM's manufacturer, add its root an
 /// For each enrolment: 1. the binding is there and is of this agent; 2. the EK is an endorsement key; 3. the AK is a
 /// restricted signing key; 4. the EK certificate is for this EK; 5. and leads to one of the auditor's roots, valid when
 /// the agent was enrolled.
-pub(super) fn check(history: &History, blobs: &Blobs, agent: &AgentId, question: &Question<'_>) -> (Check, Identities) {
+pub(super) fn check(
+    history: &History,
+    blobs: &Blobs<'_>,
+    agent: &AgentId,
+    question: &Question<'_>,
+) -> (Check, Identities) {
     let mut check = Check::new(CheckName::Identity);
     let mut identities = Identities::new();
     for (position, entry) in history.entries().iter().enumerate() {

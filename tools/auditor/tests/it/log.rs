@@ -11,8 +11,8 @@ use ledger_tlog::{
     checkpoint::Checkpoint,
     frontier::Frontier,
     hash::{Hash, leaf_hash},
-    key::KeyName,
-    signer::NoteSigner,
+    key::{KeyName, PosixSeconds},
+    signer::{Cosigner, NoteSigner},
     tlog_proof::TlogProof,
     tree::{self, TreeHead},
 };
@@ -28,6 +28,8 @@ pub(crate) struct Log {
     pub(crate) entries: Vec<Vec<u8>>,
     pub(crate) notes: BTreeMap<u64, Vec<u8>>,
     pub(crate) blobs: BTreeMap<Digest, Vec<u8>>,
+    /// Who cosigns, and how many seconds after the log's clock.
+    pub(crate) witnesses: Vec<(Cosigner, u64)>,
     frontier: Frontier,
     levels: Vec<Vec<Hash>>,
     heads: BTreeMap<Option<AgentId>, Head>,
@@ -42,6 +44,7 @@ impl Log {
             entries: Vec::new(),
             notes: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            witnesses: Vec::new(),
             frontier: Frontier::new(),
             levels: Vec::new(),
             heads: BTreeMap::new(),
@@ -112,7 +115,11 @@ impl Log {
 
     pub(crate) fn sign_head(&self, head: TreeHead) -> Vec<u8> {
         let checkpoint = Checkpoint::new(self.signer.verifier().name().as_str(), head).unwrap();
-        checkpoint.sign(&self.signer).unwrap().to_bytes()
+        let mut note = checkpoint.sign(&self.signer).unwrap();
+        for (cosigner, delay) in &self.witnesses {
+            note.cosign(cosigner, PosixSeconds(self.now / 1_000 + delay)).unwrap();
+        }
+        note.to_bytes()
     }
 
     fn read(&self, level: u8, start: u64, out: &mut [Hash]) -> Result<(), Infallible> {

@@ -225,7 +225,10 @@ impl Story {
     pub(crate) fn verify(&self) -> Report {
         let roots = self.roots();
         let log_key = self.log.signer.verifier();
-        verify(&self.path(), &Question { log_key, roots: Some(&roots), agent: None, from: None, to: None })
+        verify(
+            &self.path(),
+            &Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses: None },
+        )
     }
 
     /// Exports and verifies.

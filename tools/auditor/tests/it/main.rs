@@ -10,3 +10,4 @@ mod false_logs;
 mod log;
 mod machine;
 mod sound;
+mod witnessed;

@@ -54,3 +54,6 @@ fn registers(summary: &ListSummary, wanted: impl Fn(&Replay) -> bool) -> Map<Str
 fn hex(register: &Digest) -> String {
     hex::encode(register.as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

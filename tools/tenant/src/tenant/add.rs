@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
 use messages::{
     AgentId, UnixMillis,
@@ -26,6 +27,12 @@ use crate::{
 
 /// Largest policy file: 24 registers with some hundred accepted values each.
 const POLICY_BYTES_MAX: u64 = 1 << 20;
+
+/// Largest runtime policy: in base64 it still fits a request to the verifier, 32 MiB.
+const RUNTIME_POLICY_BYTES_MAX: u64 = 23 << 20;
+
+/// Largest measured-boot policy a verifier reads.
+const MB_POLICY_BYTES_MAX: u64 = 4 << 20;
 
 /// How often a waiting add asks for the status.
 const STATUS_POLL: Duration = Duration::from_millis(200);
@@ -176,11 +183,11 @@ fn body_from(arguments: &PolicyArguments) -> Result<AddAgent, Failure> {
         verifier_ip: None,
         verifier_port: None,
         tpm_policy: tpm_policy(&arguments.tpm_policy)?,
-        runtime_policy: None,
-        runtime_policy_name: None,
-        runtime_policy_key: None,
-        mb_policy: None,
-        mb_policy_name: None,
+        runtime_policy: arguments.runtime_policy.as_deref().map(in_base64).transpose()?,
+        runtime_policy_name: arguments.runtime_policy_name.clone(),
+        runtime_policy_key: arguments.runtime_policy_key.as_deref().map(in_base64).transpose()?,
+        mb_policy: arguments.mb_policy.as_deref().map(text).transpose()?,
+        mb_policy_name: arguments.mb_policy_name.clone(),
         ima_sign_verification_keys: None,
         metadata: Some("{}".to_owned()),
         revocation_key: None,
@@ -226,6 +233,16 @@ fn tpm_policy(argument: &str) -> Result<String, Failure> {
 
 fn read_payload(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     read(path, PAYLOAD_BYTES_MAX).map(Zeroizing::new)
+}
+
+/// A runtime policy's file, or its key's, as the wire has them. The verifier judges their meaning.
+fn in_base64(path: &Path) -> Result<String, Failure> {
+    Ok(STANDARD.encode(read(path, RUNTIME_POLICY_BYTES_MAX)?))
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    let bytes = read(path, MB_POLICY_BYTES_MAX)?;
+    String::from_utf8(bytes).map_err(|error| Failure::system(format_args!("read {}", path.display()), error))
 }
 
 fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {

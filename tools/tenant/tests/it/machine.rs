@@ -43,7 +43,10 @@ impl Machine {
         command
             .args(["--tcti", &self.tpm.tcti(), "--uuid", &self.id, "--registrar-ip", "127.0.0.1"])
             .args(["--registrar-port", port, "--port", &self.port.to_string()])
-            .args(["--ima-ml-path", "/nonexistent/ima", "--measuredboot-ml-path", "/nonexistent/boot"])
+            .arg("--ima-ml-path")
+            .arg(self.measurement_list())
+            .arg("--measuredboot-ml-path")
+            .arg(self.boot_log())
             .arg("--keylime-dir")
             .arg(self.folder.join("agent"))
             .arg("--secure-dir")
@@ -65,10 +68,34 @@ impl Machine {
         self.agent = None;
     }
 
+    /// Switches the machine off in order and on again. A TPM that loses power too often without notice takes that for
+    /// guessing at its keys and locks itself.
+    pub(crate) fn reboot(&mut self) {
+        self.kill_agent();
+        succeed(Command::new("tpm2_shutdown").arg("-T").arg(self.tpm.tcti()).arg("--clear"));
+        self.tpm.reboot().unwrap();
+    }
+
     /// Extends a register behind everyone's back.
     pub(crate) fn measure(&self, pcr: u8) {
         let digest = "ab".repeat(32);
         succeed(Command::new("tpm2_pcrextend").arg("-T").arg(self.tpm.tcti()).arg(format!("{pcr}:sha256={digest}")));
+    }
+
+    /// Extends a register with a digest of SHA-256.
+    pub(crate) fn extend(&self, pcr: u8, digest: &[u8; 32]) {
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        succeed(Command::new("tpm2_pcrextend").arg("-T").arg(self.tpm.tcti()).arg(format!("{pcr}:sha256={digest}")));
+    }
+
+    /// What the kernel would show as IMA's list; not there before the first entry.
+    pub(crate) fn measurement_list(&self) -> PathBuf {
+        self.folder.join("ascii_runtime_measurements")
+    }
+
+    /// What the kernel would show as the firmware's event log.
+    pub(crate) fn boot_log(&self) -> PathBuf {
+        self.folder.join("binary_bios_measurements")
     }
 
     /// The payload, once it is there.

@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod apart;
+mod appraisal;
 mod cli;
 mod machine;
+mod measured;
 mod policy;
 mod process;
 mod restarts;

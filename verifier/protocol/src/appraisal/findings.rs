@@ -13,14 +13,20 @@ pub const SEVERITY_LABELS: [&str; 7] = ["info", "notice", "warning", "error", "c
 /// What every finding has by Keylime's default: the last label.
 pub const SEVERITY_MAX: u8 = 6;
 
+/// What is told beside a pass or a failure without being a reason for either: the first label.
+pub const SEVERITY_NOTICE: u8 = 0;
+
+/// Notices kept of one appraisal at most, so that a policy of many excludes does not fill each verdict.
+const NOTICES_MAX: usize = 16;
+
 /// One reason against evidence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
-    /// Which check, in Keylime's spelling: `qoute_validation`, `pcr_validation`, `internal`.
+    /// Which check, in Keylime's spelling: `qoute_validation`, `pcr_validation`, `measured_boot`, `ima`, `internal`.
     pub component: &'static str,
     /// Which event of it: `invalid_pcr_15`.
     pub event: String,
-    /// Index into [`SEVERITY_LABELS`].
+    /// Index into [`SEVERITY_LABELS`]; [`SEVERITY_NOTICE`] is told and does not fail the machine.
     pub severity: u8,
     /// What was found, where, and what was expected. May quote the evidence: untrusted text.
     pub text: String,
@@ -34,11 +40,13 @@ impl Finding {
     }
 }
 
-/// The findings so far.
+/// The findings so far: reasons to fail, and notices.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
     kept: Vec<Finding>,
     cut: usize,
+    notices: Vec<Finding>,
+    notices_cut: usize,
 }
 
 impl Findings {
@@ -51,7 +59,7 @@ impl Findings {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.kept.is_empty() && self.cut == 0
     }
 
     pub(super) fn first(&self) -> Option<&Finding> {
@@ -64,7 +72,40 @@ impl Findings {
             let text = format!("{} more findings were cut", self.cut);
             all.push(Finding { component: "internal", event: "findings_cut".into(), severity: SEVERITY_MAX, text });
         }
+        let room = FINDINGS_MAX.saturating_sub(all.len());
+        all.extend(self.notices.iter().take(room).cloned());
+        if self.notices_cut > 0 && room > self.notices.len() {
+            let text = format!("{} more notices were cut", self.notices_cut);
+            all.push(Finding { component: "internal", event: "notices_cut".into(), severity: SEVERITY_NOTICE, text });
+        }
         all
+    }
+
+    /// Takes in findings of before that still hold, as they are.
+    pub(super) fn extend(&mut self, other: &Self) {
+        for finding in &other.kept {
+            self.push(finding.component, &finding.event, finding.text.clone());
+        }
+        self.cut += other.cut;
+        for notice in &other.notices {
+            self.notice(notice.component, &notice.event, notice.text.clone());
+        }
+        self.notices_cut += other.notices_cut;
+    }
+
+    /// Counts findings that were not even kept where they were found.
+    pub(super) fn cut(&mut self, count: usize) {
+        self.cut = self.cut.saturating_add(count);
+    }
+
+    /// Something to be told that fails nobody.
+    pub(super) fn notice(&mut self, component: &'static str, event: &str, text: String) {
+        if self.notices.len() >= NOTICES_MAX {
+            self.notices_cut += 1;
+            return;
+        }
+        let event = event.to_owned();
+        self.notices.push(Finding { component, event, severity: SEVERITY_NOTICE, text: shortened(text) });
     }
 
     pub(super) fn push(&mut self, component: &'static str, event: &str, text: String) {
@@ -101,6 +142,22 @@ mod tests {
         assert_eq!(all.len(), FINDINGS_MAX);
         assert!(all.iter().all(|finding| finding.text.len() <= FINDING_TEXT_BYTES_MAX));
         assert_eq!(all.last().map(|last| last.text.as_str()), Some("905 more findings were cut"));
+    }
+
+    #[test]
+    fn notices_fail_nobody_and_come_last() {
+        let mut findings = Findings::default();
+        for index in 0..20 {
+            findings.notice("ima", "excluded", format!("pattern {index}"));
+        }
+        assert!(findings.is_empty());
+        assert_eq!(findings.to_vec().len(), NOTICES_MAX + 1);
+        findings.pcr("invalid_pcr_1", "x".to_owned());
+        assert!(!findings.is_empty());
+        let all = findings.to_vec();
+        assert_eq!(all.first().map(|first| first.severity), Some(SEVERITY_MAX));
+        assert!(all.iter().skip(1).all(|notice| notice.severity == SEVERITY_NOTICE));
+        assert_eq!(all.last().map(|last| last.text.as_str()), Some("4 more notices were cut"));
     }
 
     #[test]

@@ -46,8 +46,10 @@ impl Bench {
 
     fn appraise(&self, answer: &IntegrityQuote) -> Appraisal {
         let Self { accepted, ak, policy, previous_clock, .. } = self;
-        let reference = Reference { ak, accepted, previous_clock: *previous_clock, policy };
-        appraise(&reference, NONCE, &Evidence::from_answer(answer).unwrap())
+        let reference =
+            Reference { ak, accepted, previous_clock: *previous_clock, policy, measured_boot: None, runtime: None };
+        let lists = Lists::from_answer(answer.clone());
+        appraise(&reference, NONCE, &Evidence::from_answer(answer).unwrap(), &lists)
     }
 
     fn honest(&mut self) -> IntegrityQuote {
@@ -261,5 +263,17 @@ fn no_flipped_bit_passes() {
             let answer = IntegrityQuote { quote: text, ..answer(&quote) };
             assert_ne!(bench.appraise(&answer).outcome(), Outcome::Pass, "part {part}, byte {byte}");
         }
+    }
+}
+
+#[test]
+fn a_key_of_an_algorithm_that_is_not_accepted_fails_whatever_it_is_called() {
+    let mut bench = Bench::new();
+    let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let strong = names(&["ecc384", "rsa4096"]);
+    bench.accepted = AlgorithmsAccepted::from_names(&names(&["sha256"]), &strong, &names(&["ecdsa"])).unwrap();
+    for claim in ["ecc384", "rsa4096", "ecc256"] {
+        let answer = IntegrityQuote { enc_alg: claim.into(), ..bench.honest() };
+        fails_with(&bench.appraise(&answer), &["qoute_validation.invalid_enc_alg"]);
     }
 }

@@ -71,7 +71,7 @@ pub enum KeyState {
         /// SHA-256 of the payload key's PEM.
         recipient: Digest,
     },
-    /// The agent took it and failed later.
+    /// The agent took it, or may have taken it, and failed later.
     Revoked,
     /// The agent failed before it got it.
     Withheld,
@@ -181,7 +181,15 @@ impl Record {
 
     pub(super) fn replay(&mut self, fact: Fact) {
         match fact {
-            Fact::Verdict { at, event, outcome, verdict } => self.judged(at, outcome, &event, verdict),
+            Fact::Verdict { at, event, outcome, verdict } => {
+                // A pass read from the ledger is history: what is trusted now needs one that was just asked for. Its
+                // time is the ledger's, so it makes no trust younger either.
+                let trust = self.trust.clone();
+                self.judged(at, outcome, &event, verdict);
+                if outcome == Outcome::Pass {
+                    self.trust = trust;
+                }
+            }
             Fact::RevocationRaised => self.raised(),
             // Without a share there is nothing that an older one's entries could say.
             _ if self.key == KeyState::None => {}

@@ -339,3 +339,49 @@ fn catching_up_with_the_ledger_finds_a_failure_that_was_not_written_down() {
     let mut restarted = Bench { session, now: bench.now };
     assert_eq!(restarted.give(Input::Due), [Effect::RaiseRevocation { verdict: VERDICT, event }]);
 }
+
+#[test]
+fn a_share_that_was_sent_without_an_answer_is_revoked_and_not_said_to_be_withheld() {
+    let mut bench = Bench::new(true);
+    bench.pass();
+    bench.give(Input::DeliveryFailed("the connection broke".into()));
+    assert_eq!(bench.fail(), Some(KeyStep::Revoke { recipient: KEY_A }));
+    assert_eq!(bench.session.record().key, KeyState::Revoked);
+
+    let mut crashed = Bench::new(true);
+    crashed.pass();
+    let (session, _) = Session::resume(crashed.session.record().clone(), SETTINGS, 0, crashed.now);
+    let mut restarted = Bench { session, now: crashed.now };
+    assert_eq!(restarted.fail(), Some(KeyStep::Revoke { recipient: KEY_A }), "also when it is not known any more");
+}
+
+#[test]
+fn a_pass_found_in_the_ledger_makes_nobody_trusted() {
+    let mut bench = Bench::new(true);
+    bench.pass();
+    bench.give(Input::DeliveryFailed("refused".into()));
+    let (mut session, _) = Session::resume(bench.session.record().clone(), SETTINGS, 0, bench.now);
+    let before = session.record().trust.clone();
+    let found = Fact::Verdict { at: bench.now, event: String::new(), outcome: Outcome::Pass, verdict: VERDICT };
+    session.replay(found.clone());
+    assert_eq!(session.record().trust, before, "no trust before a fresh pass");
+    assert_eq!(session.record().attestation_count, 2, "it counts all the same");
+
+    let mut running = Bench::new(false);
+    running.pass();
+    let before = running.session.record().trust.clone();
+    running.session.replay(found);
+    assert_eq!(running.session.record().trust, before, "the ledger's clock makes no trust younger");
+}
+
+#[test]
+fn a_clock_set_back_over_a_restart_delays_no_challenge() {
+    let mut record = Record::new(UnixMillis(9_000_000), false);
+    record.last_challenge = Some(UnixMillis(9_000_000));
+    for trust in [Trust::Passed { at: UnixMillis(9_000_000) }, Trust::Unproven { since: UnixMillis(9_000_000) }] {
+        record.trust = trust;
+        let (session, effects) = Session::resume(record.clone(), SETTINGS, 700, UnixMillis(10_000));
+        assert_eq!(effects, [Effect::WakeAt(UnixMillis(12_000))]);
+        assert_eq!(session.record().trust, Trust::Unproven { since: UnixMillis(10_000) }, "and ages from now on");
+    }
+}

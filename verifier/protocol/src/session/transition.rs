@@ -194,8 +194,11 @@ impl Session {
         match judged.outcome {
             Outcome::Pass => self.release_step(judged, now),
             Outcome::Fail => match self.record.key {
-                KeyState::Pending | KeyState::Authorised { .. } => Some(KeyStep::Withhold),
-                KeyState::Released { recipient } => Some(KeyStep::Revoke { recipient }),
+                KeyState::Pending => Some(KeyStep::Withhold),
+                // Authorised may be delivered: an agent can take the share and not say so.
+                KeyState::Authorised { recipient } | KeyState::Released { recipient } => {
+                    Some(KeyStep::Revoke { recipient })
+                }
                 KeyState::None | KeyState::Revoked | KeyState::Withheld => None,
             },
             Outcome::Error => None,

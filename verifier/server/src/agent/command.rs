@@ -13,6 +13,7 @@ use super::{Agent, client};
 use crate::{
     entries, error_chain,
     fleet::{self, EnrolmentError},
+    policies::PolicyError,
     store::{DepartedRow, StoreError, StoredAgent, TermsRow},
     terms::{Application, TermsError},
 };
@@ -46,6 +47,8 @@ pub(crate) enum CommandError {
     LedgerRefused(String),
     #[error("the ledger cannot be reached, and nothing is done that is not recorded: {0}")]
     LedgerUnavailable(String),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error("the agent's chain keeps changing; try again")]
     Restless,
     #[error("the record was not kept")]
@@ -86,14 +89,14 @@ impl Agent {
     }
 
     async fn act(&mut self, action: &str, actor: &str, input: Input) -> Result<VecDeque<Effect>, CommandError> {
-        self.insist(vec![entries::operator_action(action, actor, &self.id, "")]).await?;
+        self.insist_with_owed(entries::operator_action(action, actor, &self.id, "")).await?;
         let effects = self.handle(input);
         self.keep_row().await?;
         Ok(effects)
     }
 
     async fn delete(&mut self, actor: &str) -> Result<VecDeque<Effect>, CommandError> {
-        self.insist(vec![entries::operator_action("agent-delete", actor, &self.id, "")]).await?;
+        self.insist_with_owed(entries::operator_action("agent-delete", actor, &self.id, "")).await?;
         let departed = DepartedRow { next_seq: self.next_seq, enrolled: self.enrolled };
         self.services.store.remove_agent(&self.id, departed).await.map_err(CommandError::Store)?;
         Ok(VecDeque::new())
@@ -101,7 +104,7 @@ impl Agent {
 
     /// In place: the history and the count go on, trust does not.
     async fn update(&mut self, actor: &str, application: Application) -> Result<VecDeque<Effect>, CommandError> {
-        let Application { mut terms, share_v, revocation_key } = application;
+        let Application { mut terms, share_v, revocation_key, wishes } = application;
         let wanted = terms.bound.binding;
         let new_key = share_v.is_some();
         terms.bound.key_id = match (terms.bound.key_id, new_key) {
@@ -110,6 +113,7 @@ impl Agent {
             (None, true) => Some(fleet::new_key_id()?),
         };
         let reference = terms.reference().map_err(CommandError::Terms)?;
+        fleet::choose_policies(&self.services, &mut terms, wishes, actor).await?;
         fleet::keep_policy(&self.services, &terms).await?;
         let mut row = fleet::sealed_terms(&self.services, &self.id, terms, share_v, revocation_key)?;
         if !new_key {
@@ -140,12 +144,20 @@ impl Agent {
             row.terms.bound.binding = wanted;
             fleet::check_binding(&self.services, &self.id, &row.terms, enrolled).await?;
             row.terms.bound.binding = Some(enrolled);
-            let items = vec![
+            let mut items = vec![
                 entries::policy(row.terms.policy_entry(enrolled)),
                 entries::operator_action("agent-update", actor, &self.id, &fleet::detail(&row.terms)),
             ];
+            let owed = self.owed_revocation();
+            let owes = owed.is_some();
+            items.extend(owed);
             match self.append(head, items).await {
-                Ok(_) => return Ok(enrolled),
+                Ok(_) => {
+                    if owes {
+                        self.tell_of_failure().await;
+                    }
+                    return Ok(enrolled);
+                }
                 Err(Input::Conflict) => {}
                 Err(input) => return Err(refused_or_unavailable(input)),
             }
@@ -162,7 +174,11 @@ impl Agent {
         if another_tpm {
             // Another TPM's clock has nothing to follow.
             self.clock = None;
+            self.judging = super::judging::Judging::default();
         }
+        self.judging.forget_policies();
+        // What was used up while the machine failed must not keep it from passing now.
+        self.list_allowance = super::allowance::ListAllowance::full(self.services.clock.now());
         let mut view = self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         view.terms = std::sync::Arc::new(self.terms.terms.clone());
     }
@@ -170,6 +186,20 @@ impl Agent {
     async fn keep_row(&self) -> Result<(), CommandError> {
         let (id, terms, record) = (self.id.clone(), self.terms.clone(), self.record_row());
         self.services.store.put_agent(&StoredAgent { id, terms, record }).await.map_err(CommandError::Store)
+    }
+
+    /// Appends an operator's action, and before it the revocation of a failure that waits for the ledger: the action
+    /// makes the session forget the failure, and those who wait for news of it must not be forgotten with it.
+    async fn insist_with_owed(&mut self, action: Item) -> Result<(), CommandError> {
+        // Whether one is owed shows once the chain has been taken in.
+        self.head().await.map_err(refused_or_unavailable)?;
+        let owed = self.owed_revocation();
+        let owes = owed.is_some();
+        self.insist(owed.into_iter().chain([action]).collect()).await?;
+        if owes {
+            self.tell_of_failure().await;
+        }
+        Ok(())
     }
 
     /// Appends entries wherever the chain ends; on the fleet's chain when the agent has left it.

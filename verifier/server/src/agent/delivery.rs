@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
 use ledger_protocol::body::{Revocation, RevocationPhase};
-use messages::{Digest, keylime::VKey};
+use messages::{Digest, keylime::VKey, ledger::Item};
 use openssl::{
     error::ErrorStack,
     pkey::{PKey, Public},
@@ -86,13 +86,25 @@ impl Agent {
             Ok(head) => head,
             Err(input) => return input,
         };
-        let text = format!("agent {} failed: {event}", self.id);
-        let raised = Revocation { phase: RevocationPhase::Raised, verdict, channel: String::new(), event, text };
-        if let Err(input) = self.append(head, vec![entries::revocation(&raised)]).await {
+        if let Err(input) = self.append(head, vec![self.revocation(verdict, event)]).await {
             return input;
         }
         self.tell_of_failure().await;
         Input::Recorded(None)
+    }
+
+    /// The revocation of a failure that is on record, and has not been raised.
+    pub(super) fn owed_revocation(&self) -> Option<Item> {
+        match &self.session.record().trust {
+            Trust::Failed { event, raised: false, verdict, .. } => Some(self.revocation(*verdict, event.clone())),
+            Trust::Failed { .. } | Trust::Passed { .. } | Trust::Stopped | Trust::Unproven { .. } => None,
+        }
+    }
+
+    fn revocation(&self, verdict: Digest, event: String) -> Item {
+        let text = format!("agent {} failed: {event}", self.id);
+        let raised = Revocation { phase: RevocationPhase::Raised, verdict, channel: String::new(), event, text };
+        entries::revocation(&raised)
     }
 
     /// Puts the news of the last failure into the outbox; again has no effect.

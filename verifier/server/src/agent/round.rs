@@ -1,5 +1,6 @@
 //! One round: challenge, evidence, appraisal, record.
 
+use evidence::{attest::Attest, runtime_policy::PolicyStack};
 use http::{Method, StatusCode};
 use ledger_protocol::{NonceInputs, body::ImaDelta};
 use messages::{
@@ -11,11 +12,11 @@ use messages::{
 use openssl::sha::sha256;
 use transport::client::{Answer, ClientError, Outgoing};
 use verifier_protocol::{
-    appraisal::{Appraisal, Evidence, Reference, appraise},
+    appraisal::{Appraisal, Evidence, ListPart, Lists, MeasurementText, Reference, appraise},
     session::{Input, Judged, KeyStep, Loss},
 };
 
-use super::Agent;
+use super::{Agent, judging::Basis};
 use crate::{
     entries::{self, Challenge, Logs},
     entropy,
@@ -32,18 +33,21 @@ pub(super) struct Round {
     lists: Lists,
 }
 
-/// Measurement lists that came along, as bytes.
-#[derive(Default)]
-struct Lists {
-    boot_log: Option<Vec<u8>>,
-    ima: Option<(u64, String)>,
+/// An answer to a challenge.
+struct Answered {
+    challenge: Challenge,
+    evidence: Evidence,
+    head: Head,
+    lists: Lists,
+    nonce: String,
 }
 
 /// Which lists the ledger's blob store has already.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LogsKept {
     boot_log: Option<Digest>,
-    /// The next IMA entry to ask for.
+    ima: Option<Digest>,
+    /// The next IMA entry to ask for when no policy judges the list.
     ima_next: u64,
     policy: bool,
 }
@@ -67,30 +71,81 @@ impl Agent {
     }
 
     async fn asked(&mut self) -> Result<Judged, Input> {
-        let head = self.head().await?;
-        let beacon = self.services.ledger.beacon().await;
-        let beacon = beacon.map_err(|error| Input::LedgerUnavailable(chain(&error)))?;
-        let salt = entropy::random::<32>().map(|salt| Digest(*salt));
-        let salt = salt.map_err(|error| Input::LedgerUnavailable(format!("no random bytes for a nonce: {error}")))?;
-        let challenge = Challenge { beacon, salt };
-        let nonce = NonceInputs { beacon, agent: &self.id, head, salt }.derive();
-        let answer = self.fetch(nonce.as_str()).await.map_err(|(loss, text)| Input::EvidenceLost(loss, text))?;
-        let evidence = Evidence::from_answer(&answer);
-        let evidence = evidence.map_err(|error| Input::EvidenceLost(Loss::NoQuote, error.to_string()))?;
-        let reference = Reference {
-            ak: &self.reference.ak,
-            accepted: &self.reference.accepted,
-            previous_clock: self.clock.map(ClockRow::info),
-            policy: &self.reference.policy,
-        };
-        let appraisal = appraise(&reference, nonce.as_str().as_bytes(), &evidence);
+        self.head().await?;
+        self.check_enrolment()?;
+        self.follow_names().await?;
+        self.load_policies().await?;
+        let basis = self.judging.basis();
+        let judged_from = self.judging.next_entry();
+        let mut from = judged_from.unwrap_or(self.logs_kept.ima_next);
+        let mut answered = self.put_challenge(&basis, from).await?;
+        if judged_from.is_some() && from != 0 && self.was_reset(&answered.evidence) {
+            // The list has begun anew. What was asked for is of before; nothing of the answer is used.
+            from = 0;
+            answered = self.put_challenge(&basis, from).await?;
+        }
+        let Answered { challenge, evidence, head, lists, nonce } = answered;
+        let lists = self.bounded(lists);
+        let earlier = basis.earlier();
+        let appraisal = appraise(&self.reference(&basis, &earlier, from), nonce.as_bytes(), &evidence, &lists);
         let judged = Judged {
             event: appraisal.first_event(),
             outcome: appraisal.outcome(),
             recipient: evidence.payload_key().map(|pem| Digest(sha256(pem.as_bytes()))),
         };
-        self.round = Some(Round { appraisal, challenge, evidence, head, lists: Lists::of(answer) });
+        self.round = Some(Round { appraisal, challenge, evidence, head, lists });
         Ok(judged)
+    }
+
+    /// Sends a fresh challenge, asking for the list from entry `from` on.
+    async fn put_challenge(&mut self, basis: &Basis, from: u64) -> Result<Answered, Input> {
+        let head = self.head().await?;
+        self.check_enrolment()?;
+        let beacon = self.services.ledger.beacon().await;
+        let beacon = beacon.map_err(|error| Input::LedgerUnavailable(chain(&error)))?;
+        let salt = entropy::random::<32>().map(|salt| Digest(*salt));
+        let salt = salt.map_err(|error| Input::LedgerUnavailable(format!("no random bytes for a nonce: {error}")))?;
+        let challenge = Challenge { beacon, salt };
+        let nonce = NonceInputs { beacon, agent: &self.id, head, salt }.derive().as_str().to_owned();
+        let mask = self.reference(basis, &[], from).mask();
+        let query = format!("nonce={nonce}&mask={mask:#x}&partial=0&ima_ml_entry={from}");
+        let answer = self.fetch(&query).await.map_err(|(loss, text)| Input::EvidenceLost(loss, text))?;
+        let evidence = Evidence::from_answer(&answer);
+        let evidence = evidence.map_err(|error| Input::EvidenceLost(Loss::NoQuote, error.to_string()))?;
+        Ok(Answered { challenge, evidence, head, lists: Lists::from_answer(answer), nonce })
+    }
+
+    fn reference<'a>(&'a self, basis: &'a Basis, earlier: &'a [&'a PolicyStack], from: u64) -> Reference<'a> {
+        Reference {
+            ak: &self.reference.ak,
+            accepted: &self.reference.accepted,
+            previous_clock: self.clock.map(ClockRow::info),
+            policy: &self.reference.policy,
+            measured_boot: basis.boot(),
+            runtime: basis.runtime(earlier, from),
+        }
+    }
+
+    /// Whether the quote speaks of another start of the machine than the last one accepted. Decides only
+    /// what is asked for next; the quote that comes then is what counts.
+    fn was_reset(&self, evidence: &Evidence) -> bool {
+        let found = Attest::parse(evidence.attest()).ok().map(|attest| attest.clock_info.reset_count);
+        found.is_some() && found != self.clock.map(|clock| clock.reset_count)
+    }
+
+    /// Whether the chain still enrols the TPM that the terms are about. The place is as good as the head: an
+    /// enrolment that comes later moves the chain's end, and nothing of this round is appended then.
+    fn check_enrolment(&mut self) -> Result<(), Input> {
+        let refused = match (self.enrolled, self.terms.terms.bound.binding) {
+            (Some(enrolled), Some(bound)) if enrolled == bound => return Ok(()),
+            (Some(enrolled), _) => {
+                format!("the agent is now enrolled under the binding {enrolled}; update or delete it")
+            }
+            (None, _) => "the agent is not enrolled; delete it, or let it register again".to_owned(),
+        };
+        // Read again the next time: nothing else would bring the chain's news.
+        self.head = None;
+        Err(Input::LedgerRefused(refused))
     }
 
     /// Appends quote and verdict, and the key's step, in one group; blobs first.
@@ -102,6 +157,8 @@ impl Agent {
         let input = match self.append_round(&round, step).await {
             Ok(verdict) => {
                 self.verdict = verdict;
+                let current = self.terms.terms.runtime.as_ref().map(|chosen| chosen.kept.content);
+                self.judging.settle(&round.appraisal, current);
                 if let Some(clock) = round.appraisal.clock() {
                     self.clock = Some(ClockRow::of(&clock));
                 }
@@ -121,16 +178,18 @@ impl Agent {
     async fn append_round(&mut self, round: &Round, step: Option<KeyStep>) -> Result<Digest, Input> {
         let logs = self.keep_lists(&round.lists).await?;
         let binding = self.terms.terms.bound.binding.unwrap_or_default();
+        let policies = self.terms.terms.policies().iter().map(|policy| policy.digest).collect();
         let mut items: Vec<Item> = vec![
             entries::quote(&round.challenge, &round.evidence, &logs),
-            entries::verdict(&round.appraisal, self.reference.policy_digest, binding),
+            entries::verdict(&round.appraisal, policies, binding),
         ];
         if let Some(step) = step {
             let event = round.appraisal.first_event().unwrap_or_default();
             items.push(entries::key_step(step, self.key_id(), &event));
         }
         let receipts = self.append(round.head, items).await?;
-        self.logs_kept.ima_next = logs.ima.from + logs.ima.count;
+        // Where the list began is the agent's word.
+        self.logs_kept.ima_next = logs.ima.from.saturating_add(logs.ima.count);
         Ok(receipts.get(1).map(|verdict| verdict.leaf_hash).unwrap_or_default())
     }
 
@@ -139,22 +198,62 @@ impl Agent {
             self.keep(self.terms.terms.tpm_policy.clone().into_bytes()).await?;
             self.logs_kept.policy = true;
         }
-        let mut logs = Logs { ima: ImaDelta { from: self.logs_kept.ima_next, ..ImaDelta::default() }, boot_log: None };
-        if let Some(log) = &lists.boot_log {
+        let from = self.judging.next_entry().unwrap_or(self.logs_kept.ima_next);
+        let mut logs = Logs { ima: ImaDelta { from, ..ImaDelta::default() }, boot_log: None };
+        if let Some(log) = lists.boot_log.present() {
             let digest = Digest(sha256(log));
             // Resent whole each time; stored once.
             if self.logs_kept.boot_log != Some(digest) {
-                self.keep(log.clone()).await?;
+                self.keep_list(log.clone()).await?;
                 self.logs_kept.boot_log = Some(digest);
             }
             logs.boot_log = Some(digest);
         }
-        if let Some((from, text)) = &lists.ima {
+        if let Some(MeasurementText { first_entry, text }) = lists.ima.present() {
             let count = text.lines().count() as u64;
-            let delta = if count == 0 { None } else { Some(self.keep(text.clone().into_bytes()).await?) };
-            logs.ima = ImaDelta { from: *from, count, delta };
+            let delta = (count > 0).then(|| Digest(sha256(text.as_bytes())));
+            // The same again while the machine fails on it.
+            if delta.is_some() && self.logs_kept.ima != delta {
+                self.keep_list(text.clone().into_bytes()).await?;
+                self.logs_kept.ima = delta;
+            }
+            logs.ima = ImaDelta { from: *first_entry, count, delta };
         }
         Ok(logs)
+    }
+
+    /// Takes lists that the agent may not have kept for lists that did not come: nothing is judged that
+    /// cannot be recorded.
+    fn bounded(&mut self, mut lists: Lists) -> Lists {
+        if let Some(log) = lists.boot_log.present()
+            && self.logs_kept.boot_log != Some(Digest(sha256(log)))
+            && !self.allows(log.len())
+        {
+            lists.boot_log = ListPart::Unusable(TOO_FAST.to_owned());
+        }
+        if let Some(MeasurementText { text, .. }) = lists.ima.present()
+            && self.logs_kept.ima != Some(Digest(sha256(text.as_bytes())))
+            && !self.allows(text.len())
+        {
+            lists.ima = ListPart::Unusable(TOO_FAST.to_owned());
+        }
+        lists
+    }
+
+    /// Whether the agent may have so much more kept. What is left out is named by no entry.
+    fn allows(&mut self, bytes: usize) -> bool {
+        let allowed = self.list_allowance.has(bytes, self.services.clock.now());
+        if !allowed {
+            tracing::warn!(agent = %self.id, bytes, "an agent's lists grow faster than they are kept; one is left out");
+        }
+        allowed
+    }
+
+    async fn keep_list(&mut self, list: Vec<u8>) -> Result<Digest, Input> {
+        let bytes = list.len();
+        let kept = self.keep(list).await?;
+        self.list_allowance.spend(bytes);
+        Ok(kept)
     }
 
     async fn keep(&self, bytes: Vec<u8>) -> Result<Digest, Input> {
@@ -169,12 +268,12 @@ impl Agent {
         }
     }
 
-    async fn fetch(&mut self, nonce: &str) -> Result<IntegrityQuote, (Loss, String)> {
-        let answer = self.ask_for_quote(nonce).await?;
+    async fn fetch(&mut self, query: &str) -> Result<IntegrityQuote, (Loss, String)> {
+        let answer = self.ask_for_quote(query).await?;
         let answer = match api_version_refused(&answer) {
             true => {
                 self.renegotiate().await?;
-                self.ask_for_quote(nonce).await?
+                self.ask_for_quote(query).await?
             }
             false => answer,
         };
@@ -193,10 +292,8 @@ impl Agent {
     }
 
     /// Always with the payload key: an agent that was restarted has a new one.
-    async fn ask_for_quote(&self, nonce: &str) -> Result<Answer, (Loss, String)> {
-        let base = self.terms.terms.base_url(&self.api_version);
-        let (mask, entry) = (self.reference.policy.mask(), self.logs_kept.ima_next);
-        let url = format!("{base}/quotes/integrity?nonce={nonce}&mask={mask:#x}&partial=0&ima_ml_entry={entry}");
+    async fn ask_for_quote(&self, query: &str) -> Result<Answer, (Loss, String)> {
+        let url = format!("{}/quotes/integrity?{query}", self.terms.terms.base_url(&self.api_version));
         let outgoing = Outgoing { answer_bytes_max: ANSWER_BYTES_MAX, ..self.outgoing(Method::GET, url) };
         self.client.request(outgoing).await.map_err(lost)
     }
@@ -225,19 +322,6 @@ impl Agent {
             }
             None => Err((Loss::Refused, "the agent offers no API version that can be used".to_owned())),
         }
-    }
-}
-
-impl Lists {
-    /// Lists too large for a blob are left out, as are those that are not base64: nothing judges
-    /// them here, and the quote itself is recorded in any case.
-    fn of(answer: IntegrityQuote) -> Self {
-        use base64::{Engine, engine::general_purpose::STANDARD};
-        let fits = |length: usize| length <= BLOB_BYTES_MAX;
-        let boot_log = answer.mb_measurement_list.filter(|text| !text.is_empty());
-        let boot_log = boot_log.and_then(|text| STANDARD.decode(text).ok()).filter(|log| fits(log.len()));
-        let ima = answer.ima_measurement_list.filter(|text| fits(text.len()));
-        Self { boot_log, ima: ima.map(|text| (answer.ima_measurement_list_entry.unwrap_or(0), text)) }
     }
 }
 
@@ -270,6 +354,7 @@ fn printable(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(ALGORITHM_CHARS_MAX).collect()
 }
 
+const TOO_FAST: &str = "the agent's lists grow faster than they are kept; this one is neither kept nor judged";
 /// A boot log and an IMA list, each as large as a blob may be, and base64's third on top.
 const ANSWER_BYTES_MAX: usize = BLOB_BYTES_MAX / 3 * 8;
 /// The longest name, `ecschnorr`, has nine.

@@ -18,6 +18,7 @@ use crate::{
     config::{Notify, Polling},
     fleet::{Fleet, TellError},
     outbox::Outbox,
+    policies::PolicyBook,
     store::Store,
     terms::Application,
     vault::Vault,
@@ -30,15 +31,18 @@ fn services(folder: &Path) -> Arc<Services> {
     let mut ledger = LedgerClientConfig::new("https://127.0.0.1:1", tls.clone());
     ledger.give_up_after = Duration::from_millis(50);
     let polling = Polling { ledger_retry: Duration::from_millis(10), ..Polling::default() };
+    let ledger = LedgerClient::new(ledger);
+    let store = Store::open(&folder.join("records")).unwrap();
     Arc::new(Services {
         alive: mpsc::channel(1).0,
         clock: Clock::new(),
         danger_agents_without_tls: true,
-        ledger: LedgerClient::new(ledger),
+        policies: PolicyBook::open(store.clone(), ledger.clone()).unwrap(),
+        ledger,
         notify: Notify::default(),
         outbox: Outbox::new(None),
         polling,
-        store: Store::open(&folder.join("records")).unwrap(),
+        store,
         to_agents: Client::new(tls),
         vault: Vault::open_or_create(folder).unwrap(),
         verifier_id: "test".into(),
@@ -105,4 +109,48 @@ async fn a_status_goes_stale_by_itself() {
     let status = |ms| view.status(&services, now.plus_ms(ms)).attestation_status;
     assert_eq!(status(0), AttestationStatus::Pending);
     assert_eq!(status(10_001), AttestationStatus::Timeout);
+}
+
+#[tokio::test]
+async fn news_that_nobody_waits_for_any_more_have_reached_every_channel() {
+    use futures_util::FutureExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let services = services(folder.path());
+    for id in ["node-1", "node-2", "node-3"] {
+        let agent = StoredAgent { id: id.parse().unwrap(), ..stored(&services) };
+        services.store.put_agent(&agent).await.unwrap();
+    }
+    let agent = stored(&services);
+    let key = fixtures_softtpm::shared(fixtures_softtpm::KeyKind::RSA_2048, 0).private_key_to_pem_pkcs8().unwrap();
+    let news = crate::outbox::News {
+        agent: &agent.id,
+        event: "pcr_validation.invalid_pcr_15",
+        kind: "revocation",
+        severity: None,
+        terms: &agent.terms.terms,
+        text: String::new(),
+        verdict: Some(Digest([1; 32])),
+    };
+    // As when an operator's command cuts the round short in which it is posted.
+    let _ = crate::outbox::post(&services, &news, Some(&key)).now_or_never();
+    assert_eq!(services.store.messages::<crate::outbox::Message>().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_command_to_an_agent_whose_record_is_gone_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let services = services(folder.path());
+    let agent = stored(&services);
+    services.store.put_agent(&agent).await.unwrap();
+    let (handle, shutdown) = Shutdown::new();
+    let fleet = Fleet::resume(Arc::clone(&services), shutdown).unwrap();
+    let departed = crate::store::DepartedRow { next_seq: 0, enrolled: None };
+    services.store.remove_agent(&agent.id, departed).await.unwrap();
+    let _ = fleet.tell(&agent.id, |_reply| Command::Panic).await;
+    let reason = || fleet.status(&agent.id, services.clock.now()).unwrap().reason.unwrap_or_default();
+    until("the loss shows", || reason().contains("gone")).await;
+    let told = fleet.tell(&agent.id, |reply| Command::Stop { actor: "operator".into(), reply });
+    let answer = tokio::time::timeout(Duration::from_secs(5), told).await;
+    assert!(matches!(answer, Ok(Err(TellError::Restarting))), "{answer:?}");
+    handle.start();
 }

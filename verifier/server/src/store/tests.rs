@@ -23,6 +23,8 @@ fn stored(id: &str) -> StoredAgent {
         verifier_ip: None,
         verifier_port: None,
         bound: Bound { binding: Some(Digest([1; 32])), key_id: None },
+        measured_boot: None,
+        runtime: None,
     };
     let head = Head { seq: 3, prev: Digest([2; 32]) };
     StoredAgent {

@@ -72,17 +72,23 @@ fn our_additions_are_taken() {
 
 #[test]
 fn policies_that_nobody_checks_are_refused_by_name() {
-    for (member, value) in [
-        ("runtime_policy", "e30="),
-        ("runtime_policy_name", "base"),
-        ("mb_policy", "{\"kernels\": []}"),
-        ("mb_policy_name", "base"),
-        ("ima_sign_verification_keys", "{\"keyids\": []}"),
-    ] {
-        let error = refusal(&with(member, json!(value)));
-        assert!(matches!(error, TermsError::Unappraised { member: named } if named == member), "{error}");
-    }
-    assert!(parse(&with("mb_policy", json!("{}"))).is_ok(), "a tenant's word for none");
+    let error = refusal(&with("ima_sign_verification_keys", json!("{\"keyids\": []}")));
+    assert!(matches!(error, TermsError::Unappraised { member: "ima_sign_verification_keys" }), "{error}");
+}
+
+#[test]
+fn policies_and_names_are_wished_for_only_where_they_are_given() {
+    let wishes = parse(&body()).unwrap().wishes;
+    assert!(wishes.runtime.document.is_none() && wishes.runtime.name.is_none());
+    assert!(wishes.measured_boot.document.is_none() && wishes.measured_boot.name.is_none());
+    let none = parse(&with("mb_policy", json!("{}"))).unwrap().wishes;
+    assert!(none.measured_boot.document.is_none(), "a tenant's word for none");
+    let wishes = parse(&with("runtime_policy", json!("e30="))).unwrap().wishes;
+    assert!(wishes.runtime.document.is_some(), "whether it is a policy shows when it is compiled");
+    let wishes = parse(&with("mb_policy_name", json!("base"))).unwrap().wishes;
+    assert_eq!(wishes.measured_boot.name.as_deref(), Some("base"));
+    assert!(matches!(refusal(&with("runtime_policy", json!("!"))), TermsError::Policy(_)));
+    assert!(matches!(refusal(&with("runtime_policy_name", json!("a/b"))), TermsError::Policy(_)));
 }
 
 #[test]
@@ -122,6 +128,9 @@ fn a_revocation_key_must_be_rsa() {
     let rsa = parse(&with("revocation_key", pem(fixtures_softtpm::shared(KeyKind::RSA_2048, 0)))).unwrap();
     assert!(rsa.revocation_key.is_some());
     assert!(matches!(refusal(&with("revocation_key", pem(generate(KeyKind::P256)))), TermsError::RevocationKey));
+    // Too small for the signature that a notice needs.
+    let small = openssl::rsa::Rsa::generate(512).and_then(PKey::from_rsa).unwrap();
+    assert!(matches!(refusal(&with("revocation_key", pem(small))), TermsError::RevocationKey));
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(crate) enum Manner {
     /// Answers with no quote at all.
     Garbage,
     Refuse(u16),
+    /// Says that its IMA list begins with the last entry there can be.
+    LastImaEntry,
     /// Speaks version 2.1 alone.
     Old,
 }
@@ -61,6 +63,11 @@ pub(crate) struct State {
     pub(crate) notices: Vec<RevocationNotice>,
     /// Kinds of the chain's entries at the moment a share arrived.
     pub(crate) chain_at_share: Vec<Vec<String>>,
+    /// Lines of its measurement list.
+    pub(crate) ima: Vec<String>,
+    pub(crate) boot_log: Option<Vec<u8>>,
+    /// From which entry the list was asked for last, and how many lines were sent.
+    pub(crate) list_sent: (u64, usize),
     first: Option<String>,
 }
 
@@ -91,6 +98,9 @@ impl Attester {
             shares: vec![],
             notices: vec![],
             chain_at_share: vec![],
+            ima: vec![],
+            boot_log: None,
+            list_sent: (0, 0),
             first: None,
         };
         let state = Arc::new(Mutex::new(state));
@@ -165,6 +175,11 @@ impl Attester {
 }
 
 pub(crate) const SHARE: [u8; 32] = [0x5a; 32];
+
+/// A key that signed no policy.
+pub(crate) fn public_pem() -> Vec<u8> {
+    shared(KeyKind::P256, 50).public_key_to_pem().unwrap()
+}
 
 fn measure_nk(tpm: &mut SoftTpm, nk: &PKey<Private>) {
     tpm.measure(16, &nk.public_key_to_pem().unwrap());
@@ -261,7 +276,29 @@ fn make_quote(state: &mut State, manner: Manner, request: &Request) -> Response 
         }
         _ => {}
     }
-    ok(json!({"quote": text, "hash_alg": "sha256", "enc_alg": "ecc256", "sign_alg": "ecdsa", "pubkey": pem}))
+    let mut results =
+        json!({"quote": text, "hash_alg": "sha256", "enc_alg": "ecc256", "sign_alg": "ecdsa", "pubkey": pem});
+    add_lists(state, mask, request, results.as_object_mut().unwrap());
+    if manner == Manner::LastImaEntry {
+        results["ima_measurement_list"] = json!("one\ntwo\n");
+        results["ima_measurement_list_entry"] = json!(u64::MAX);
+    }
+    ok(results)
+}
+
+/// As a Keylime agent does: the list from the entry asked for, or all of it if it is shorter than that.
+fn add_lists(state: &mut State, mask: u32, request: &Request, results: &mut serde_json::Map<String, Value>) {
+    if let Some(log) = state.boot_log.as_ref().filter(|_| mask & 1 == 1) {
+        results.insert("mb_measurement_list".into(), json!(STANDARD.encode(log)));
+    }
+    if !state.ima.is_empty() {
+        let wanted: usize = request.query.get("ima_ml_entry").unwrap().parse().unwrap();
+        let from = if wanted > state.ima.len() { 0 } else { wanted };
+        let lines: String = state.ima.iter().skip(from).map(|line| format!("{line}\n")).collect();
+        state.list_sent = (wanted as u64, state.ima.len() - from);
+        results.insert("ima_measurement_list".into(), json!(lines));
+        results.insert("ima_measurement_list_entry".into(), json!(from));
+    }
 }
 
 async fn take_share(state: &Mutex<State>, ledger: &LedgerClient, id: &AgentId, request: &Request) -> Response {

@@ -55,10 +55,21 @@ fn word(entry: &Entry) -> String {
     word.to_owned()
 }
 
+pub(crate) fn first_verdict(entries: &[Logged]) -> Verdict {
+    verdicts(entries).next().unwrap()
+}
+
+pub(crate) fn last_verdict(entries: &[Logged]) -> Verdict {
+    verdicts(entries).last().unwrap()
+}
+
+fn verdicts(entries: &[Logged]) -> impl Iterator<Item = Verdict> {
+    let verdicts = entries.iter().filter(|(entry, _)| entry.kind == Kind::Verdict);
+    verdicts.map(|(entry, _)| Verdict::decode(&entry.body).unwrap())
+}
+
 /// `component.event` of every finding of the chain's first failing verdict.
 pub(crate) fn first_failure(entries: &[Logged]) -> Vec<String> {
-    let verdicts = entries.iter().filter(|(entry, _)| entry.kind == Kind::Verdict);
-    let mut verdicts = verdicts.map(|(entry, _)| Verdict::decode(&entry.body).unwrap());
-    let failed = verdicts.find(|verdict| verdict.result == VerdictResult::Fail).unwrap();
+    let failed = verdicts(entries).find(|verdict| verdict.result == VerdictResult::Fail).unwrap();
     failed.findings.iter().map(|finding| format!("{}.{}", finding.component, finding.event)).collect()
 }

@@ -123,3 +123,14 @@ async fn an_older_agent_is_asked_in_its_own_version() {
     newer.set(Manner::Old);
     stand.until_logged(&newer.id, "miss").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_impossible_place_in_the_ima_list_stops_nothing() {
+    let stand = Stand::start().await;
+    let attester = Attester::start(&stand, "node-1").await;
+    attester.set(Manner::LastImaEntry);
+    stand.enrol(&attester).await;
+    stand.add(&attester, &attester.add()).await;
+    let status = stand.until_passed(&attester.id).await;
+    assert_eq!(status.reason, None);
+}

@@ -19,15 +19,15 @@ use crate::{
     stand::{Stand, base64, until},
 };
 
-struct Webhook {
-    url: String,
+pub(crate) struct Webhook {
+    pub(crate) url: String,
     answers: Arc<Mutex<StatusCode>>,
     notices: Arc<Mutex<Vec<RevocationNotice>>>,
     _stop: ShutdownHandle,
 }
 
 impl Webhook {
-    async fn start(answer: StatusCode) -> Self {
+    pub(crate) async fn start(answer: StatusCode) -> Self {
         let (answers, notices) = (Arc::new(Mutex::new(answer)), Arc::new(Mutex::new(Vec::new())));
         let (codes, seen) = (Arc::clone(&answers), Arc::clone(&notices));
         let route = Route::new(Method::POST, "/hook", Access::PUBLIC, 1 << 20, move |request| {
@@ -44,7 +44,7 @@ impl Webhook {
         Self { url, answers, notices, _stop: stop }
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.notices.lock().unwrap().len()
     }
 }

@@ -14,7 +14,7 @@ use transport::{
 };
 
 use crate::{
-    attester::Manner,
+    attester::{Manner, SHARE},
     chain,
     stand::{DEADLINE, Stand, until},
 };
@@ -58,12 +58,16 @@ fn free_address() -> SocketAddr {
 
 async fn started(stand: &Stand, address: SocketAddr) -> Process {
     let process = Process(command(stand, address).spawn().unwrap());
+    listening(address).await;
+    process
+}
+
+async fn listening(address: SocketAddr) {
     let begun = Instant::now();
     while std::net::TcpStream::connect(address).is_err() {
         assert!(begun.elapsed() < DEADLINE, "the verifier does not listen");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    process
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,6 +99,57 @@ async fn killed_in_the_middle_it_loses_no_agent_and_invents_no_trust() {
     for (number, (entry, _)) in entries.iter().enumerate() {
         assert_eq!(entry.seq, number as u64);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_share_is_in_no_log_no_record_and_no_entry() {
+    let mut stand = Stand::without_verifier(None).await;
+    issue(&stand);
+    let address = free_address();
+    stand.at_address(address);
+    let log = std::fs::File::create(stand.path().join("verifier.log")).unwrap();
+    let mut verifier = command(&stand, address);
+    let process = Process(verifier.env("RUST_LOG", "trace").stderr(log).spawn().unwrap());
+    listening(address).await;
+    let attester = stand.attester("node-1").await;
+    stand.until_logged(&attester.id, "delivered").await;
+    attester.measure(15);
+    stand.until_failed(&attester.id).await;
+    let malformed = serde_json::to_string(&attester.add()).unwrap().replace("\"tpm_policy\"", "\"tpm\"");
+    stand.ask(http::Method::PUT, "/v2.6/agents/node-1", Some(malformed)).await;
+    drop(process);
+    // Base64 of the share begins anew at each third byte, as that of anything before it does.
+    let forms = [SHARE.to_vec(), crate::stand::base64(&SHARE).into_bytes(), hex::encode(SHARE).into_bytes()];
+    let mut seen = 0;
+    let mut folders = vec![stand.path()];
+    while let Some(folder) = folders.pop() {
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            seen += bytes.len();
+            for form in &forms {
+                let part = &form[..24];
+                assert!(!bytes.windows(part.len()).any(|window| window == part), "{}", path.display());
+            }
+        }
+    }
+    assert!(seen > 10_000, "log, records and entries were looked through");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_memory_is_never_dumped_and_its_folder_is_its_owners() {
+    let stand = Stand::without_verifier(None).await;
+    issue(&stand);
+    let process = started(&stand, free_address()).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.0.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    let mode = std::fs::metadata(stand.path().join("verifier")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[tokio::test(flavor = "multi_thread")]

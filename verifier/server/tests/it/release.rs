@@ -61,6 +61,19 @@ async fn entries_name_each_other_and_the_nonce_comes_out_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_challenge_has_a_salt_of_its_own() {
+    let stand = Stand::start().await;
+    let attester = stand.attester("node-1").await;
+    stand.until(&attester.id, "rounds go on", |status| status.attestation_count > 5).await;
+    let entries = chain::entries(&stand.ledger(), &attester.id).await;
+    let quotes = entries.iter().filter(|(entry, _)| entry.kind == Kind::Quote);
+    let salts: Vec<Digest> = quotes.map(|(entry, _)| QuoteBody::decode(&entry.body).unwrap().salt).collect();
+    let distinct: std::collections::HashSet<Digest> = salts.iter().copied().collect();
+    assert_eq!(distinct.len(), salts.len(), "{salts:?}");
+    assert!(!distinct.contains(&Digest::ZERO));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_before_delivery_withholds() {
     let stand = Stand::start().await;
     let attester = crate::attester::Attester::start(&stand, "node-1").await;

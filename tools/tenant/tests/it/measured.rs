@@ -1,0 +1,31 @@
+//! What a machine measures, extended into its TPM and listed where its agent reads.
+
+use std::{fs::OpenOptions, io::Write};
+
+use fixtures_softtpm::measured::{self, BootEvent, ImaEntry};
+
+use crate::machine::Machine;
+
+impl Machine {
+    /// Boots: firmware and loader measure, then the kernel begins its list.
+    pub(crate) fn boot(&self, events: &[BootEvent]) {
+        for event in events {
+            self.extend(event.register, &event.digest);
+        }
+        std::fs::write(self.boot_log(), measured::boot_log(events)).unwrap();
+        let _ = std::fs::remove_file(self.measurement_list());
+        self.list(&measured::boot_aggregate(&measured::firmware_registers(events)));
+    }
+
+    /// Runs a file of this content.
+    pub(crate) fn run(&self, path: &str, content: &[u8]) {
+        self.list(&measured::file(path, content));
+    }
+
+    /// As the kernel: the list is ahead of the register for a moment.
+    fn list(&self, entry: &ImaEntry) {
+        let mut list = OpenOptions::new().append(true).create(true).open(self.measurement_list()).unwrap();
+        list.write_all(format!("{}\n", entry.line).as_bytes()).unwrap();
+        self.extend(10, &entry.digest);
+    }
+}
