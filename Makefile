@@ -1,11 +1,11 @@
 # setup  what is missing on this machine     demo   the whole chain on a software TPM
 # test   every test                          check  format, lints, docs, layers, licences
 # bench  target/bench/*.json                 clean  what the above left
-# interop  with stock Keylime, from PyPI
+# interop  with stock Keylime, from PyPI     strangers  others' verifiers on our log (part of test)
 
-PURE := -p evidence -p ledger-tlog -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol
+PURE := -p evidence -p ledger-tlog -p ledger-timestamp -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol
 
-.PHONY: setup demo test check bench interop clean
+.PHONY: setup demo test check bench interop strangers clean
 
 setup:
 	scripts/setup
@@ -18,6 +18,7 @@ demo: setup
 test: setup
 	cargo build --workspace --bins
 	cargo test --workspace
+	scripts/strangers
 
 check: setup
 	scripts/setup deny
@@ -35,5 +36,8 @@ interop: setup
 	cargo build --workspace --bins
 	scripts/interop
 
+strangers: setup
+	scripts/strangers
+
 clean:
-	rm -rf target/demo target/bench target/interop
+	rm -rf target/demo target/bench target/interop target/strangers

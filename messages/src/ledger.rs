@@ -13,6 +13,10 @@
 //! | `GET /ledger/v1/proof/consistency?old=&new=` | reader | [`Proof`] |
 //! | `GET /ledger/v1/checkpoints?from=&to=` | reader | `[* size]`: sizes of kept checkpoints, at most [`CHECKPOINTS_MAX`] |
 //! | `GET /ledger/v1/checkpoints/{size}` | reader | that checkpoint's note |
+//! | `GET /ledger/v1/receipts/{index}` | reader | COSE receipt of inclusion under the latest checkpoint |
+//! | `GET /ledger/v1/consistency-receipts/{old}` | reader | COSE receipt that the latest checkpoint extends one of that size |
+//! | `GET /ledger/v1/timestamps/{size}` | reader | `[* name]`: files of the stamps on that checkpoint |
+//! | `GET /ledger/v1/timestamps/{size}/{name}` | reader | that file |
 //! | `GET /ledger/v1/info` | reader | JSON [`Info`] |
 //! | `GET /checkpoint`, `GET /tile/…` | as configured | C2SP tlog-tiles |
 
@@ -262,6 +266,10 @@ pub struct Info {
     pub next_slot: u64,
     /// The oldest index whose entry is still kept.
     pub minimum_index: u64,
+    /// The key that signs the log's COSE receipts, SubjectPublicKeyInfo in PEM. Trust it only
+    /// from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_key: Option<String>,
 }
 
 #[cfg(test)]

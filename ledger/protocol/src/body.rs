@@ -15,7 +15,9 @@ pub use chain::{AgentPolicy, Enrol, Label, Miss, MissReason, NamedDigest, NamedP
 pub use evidence::{
     BankValues, Finding, ImaDelta, ImaState, KeyRelease, QuoteBody, ReleasePhase, Verdict, VerdictResult,
 };
-pub use service::{Binding, CheckpointBody, Genesis, OperatorAction, Revocation, RevocationPhase, ServiceStart};
+pub use service::{
+    Binding, CheckpointBody, Genesis, OperatorAction, Revocation, RevocationPhase, ServiceStart, TimestampBody,
+};
 
 use crate::Kind;
 

@@ -11,7 +11,7 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use crate::body::glance::{self, QuoteGlance, VerdictGlance};
 use crate::body::{
     Body, CheckpointBody, Enrol, Genesis, KeyRelease, PolicyBody, ReleasePhase, Retire, Revocation, ServiceStart,
-    VerdictResult,
+    TimestampBody, VerdictResult,
 };
 use crate::entry::EntryRef;
 use crate::{Beacon, Entry, Kind};
@@ -465,7 +465,11 @@ fn apply_to_fleet(entry: &EntryRef<'_>, signed: impl Fn(u64) -> Option<Digest>) 
         },
         Kind::Revocation => decode::<Revocation>(entry).map(drop),
         Kind::ServiceStart => decode::<ServiceStart>(entry).map(drop),
-        Kind::Census | Kind::Maintenance | Kind::Timestamp | Kind::Unknown(_) => Ok(()),
+        Kind::Timestamp => {
+            let TimestampBody { tree_size, note, .. } = decode(entry)?;
+            expect_signed(tree_size, note, signed)
+        }
+        Kind::Census | Kind::Maintenance | Kind::Unknown(_) => Ok(()),
         Kind::Enrol | Kind::KeyRelease | Kind::Miss | Kind::Quote | Kind::Retire | Kind::Verdict => {
             Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN })
         }

@@ -4,7 +4,7 @@ use messages::Digest;
 use messages::cbor::CborError;
 
 use crate::body::glance::{QuoteGlance, VerdictGlance};
-use crate::body::{Body, CheckpointBody, Enrol, PolicyBody};
+use crate::body::{Body, CheckpointBody, Enrol, PolicyBody, TimestampBody};
 use crate::{Entry, Kind};
 
 impl Entry {
@@ -29,6 +29,10 @@ impl Entry {
                 let mut policies = Vec::new();
                 VerdictGlance::read(&self.body, |policy| policies.push(policy))?;
                 policies
+            }
+            Kind::Timestamp => {
+                let stamp = TimestampBody::decode(&self.body)?;
+                vec![stamp.note, stamp.token]
             }
             _ => Vec::new(),
         })

@@ -1,6 +1,8 @@
 //! The routes: who may ask what, and which answer means what. Source: `docs/spec/ledger-api.md`.
 
 mod reads;
+mod receipts;
+mod stamps;
 mod tiles;
 mod writes;
 
@@ -36,6 +38,10 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/proof/consistency", Access::READER, reads::consistency),
         get("/ledger/v1/checkpoints", Access::READER, reads::checkpoints),
         get("/ledger/v1/checkpoints/:size", Access::READER, reads::checkpoint),
+        get("/ledger/v1/receipts/:index", Access::READER, receipts::inclusion),
+        get("/ledger/v1/consistency-receipts/:old", Access::READER, receipts::consistency),
+        get("/ledger/v1/timestamps/:size", Access::READER, stamps::names),
+        get("/ledger/v1/timestamps/:size/:name", Access::READER, stamps::file),
         get("/ledger/v1/info", Access::READER, reads::info),
         get("/checkpoint", tiles, tiles::checkpoint),
         get("/tile/*path", tiles, tiles::tile),

@@ -47,7 +47,10 @@ use crate::clock::Clock;
 use crate::entropy;
 use crate::levels::Levels;
 use crate::ownership::Ownership;
+use crate::receipts::Receipts;
 use crate::segment::Segments;
+use crate::stamping::StampingConfig;
+use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
 use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
 
@@ -68,6 +71,8 @@ pub struct LogConfig {
     /// Bytes of segments up to which a start reads every entry again; of a larger log it reads
     /// those that the index does not have.
     pub whole_bytes_max: u64,
+    /// Who stamps the log's checkpoints; nobody if there is none.
+    pub stamping: Option<StampingConfig>,
     /// Who cosigns the log's checkpoints before they are published; nobody if `None`.
     pub witnesses: Option<WitnessConfig>,
 }
@@ -82,6 +87,7 @@ impl LogConfig {
             path: path.into(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
             whole_bytes_max: WHOLE_BYTES_MAX,
+            stamping: None,
             witnesses: None,
         }
     }
@@ -116,7 +122,9 @@ pub(crate) struct Shared {
     pub(crate) origin: String,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    pub(crate) receipts: Receipts,
     pub(crate) segments: Arc<Segments>,
+    pub(crate) stamps: Stamps,
     pub(crate) vkey: String,
 }
 
@@ -183,6 +191,10 @@ impl Ledger {
 
     fn start(config: &LogConfig) -> Result<Self, OpenError> {
         let opened = opening::open(config, |_| Ok(()))?;
+        let receipts = Receipts::open(&opened.root, opened.identity.origin()).map_err(OpenError::Receipts)?;
+        let stamps = Stamps::open(&opened.root);
+        let path = config.path.join(STAMPS_FOLDER);
+        let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
         let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
         let verifier = opened.identity.signer.verifier();
         let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
@@ -206,7 +218,9 @@ impl Ledger {
                 stopping: false,
             }),
             progressed: Condvar::new(),
+            receipts,
             segments: opened.segments,
+            stamps,
             vkey: opened.identity.vkey(),
         });
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
@@ -328,6 +342,7 @@ impl Ledger {
             checkpoint_size: shared.published().map_or(0, |published| published.size),
             next_slot: shared.index.totals()?.next_slot,
             minimum_index: 0,
+            receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
     }
 

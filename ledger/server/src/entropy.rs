@@ -1,13 +1,29 @@
 //! The one place that draws randomness.
 
+use ledger_timestamp::Nonce;
 use messages::ledger::IdempotencyKey;
+use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
+use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rand::rand_bytes;
 
 /// A new key for a log.
 pub(crate) fn ed25519_key() -> Result<PKey<Private>, ErrorStack> {
     PKey::generate_ed25519()
+}
+
+/// A new P-256 key, which signs receipts.
+pub(crate) fn p256_key() -> Result<PKey<Private>, ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    PKey::from_ec_key(EcKey::generate(&group)?)
+}
+
+/// A number that the answer to a request for a time-stamp repeats.
+pub(crate) fn timestamp_nonce() -> Result<Nonce, ErrorStack> {
+    let mut random = [0; 16];
+    rand_bytes(&mut random)?;
+    Ok(Nonce::new(&random))
 }
 
 /// A name for a batch of our own.

@@ -1,6 +1,7 @@
 //! Reads everything a log has and says exactly what is not as it should be. Changes nothing.
 
 mod entries;
+mod stamps;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
 use crate::engine::{Folders, INDEX_FOLDER, OpenError, chain, folders};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE, load_verifier};
 use crate::ownership::{Ownership, OwnershipError};
+use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE, Receipts};
 use crate::store::Index;
 
 /// What was looked at and what was found.
@@ -111,6 +113,7 @@ pub fn fsck_showing(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<F
         report.damage(KEY_FILE, chain(&error));
     }
     let Folders { blobs, checkpoints, levels, lock, root, segments } = folders;
+    check_receipt_key(&root, key.name().as_str(), &mut report);
     let kept = check_kept(&Checkpoints::new(checkpoints), &key, &mut report);
     let signed = check_lock(&Lock::new(lock), &key, &kept, &mut report);
     check_public(&root, &key, signed.as_ref(), &kept, &mut report);
@@ -128,7 +131,9 @@ pub fn fsck_showing(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<F
         Err(panic) => std::panic::resume_unwind(panic),
     }
     check_index(&root.file(INDEX_FOLDER), &kept, &mut report);
-    check_blobs(&Blobs::new(blobs), &named, &mut report);
+    let blobs = Blobs::new(blobs);
+    check_blobs(&blobs, &named, &mut report);
+    stamps::check(&root, &blobs, &named, &mut report);
     Ok(report)
 }
 
@@ -173,6 +178,20 @@ fn check_kept(checkpoints: &Checkpoints, key: &NoteVerifier, report: &mut FsckRe
         }
     }
     kept
+}
+
+/// The key of receipts and its public side, which come together.
+fn check_receipt_key(root: &crate::folder::Folder, origin: &str, report: &mut FsckReport) {
+    match [RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE].map(|name| root.file(name).exists()) {
+        [true, true] => {
+            if let Err(error) = Receipts::open(root, origin) {
+                report.damage(RECEIPT_KEY_FILE, chain(&error));
+            }
+        }
+        [false, true] => report.damage(RECEIPT_KEY_FILE, format!("is missing, but {RECEIPT_PUBLIC_FILE} is there")),
+        [true, false] => report.notice(RECEIPT_PUBLIC_FILE, "is missing; the next start writes it from the key"),
+        [false, false] => report.notice(RECEIPT_KEY_FILE, "is missing; the next start makes one"),
+    }
 }
 
 /// What the lock says was signed last.

@@ -16,8 +16,12 @@ mod identity;
 mod levels;
 mod maintenance;
 mod ownership;
+mod receipts;
 mod segment;
 mod service;
+mod stamping;
+mod stamps;
+mod static_export;
 mod store;
 mod witnessing;
 
@@ -27,8 +31,11 @@ pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
 pub use identity::IdentityError;
 pub use maintenance::{info, reindex};
 pub use ownership::OwnershipError;
+pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::BatchFlaw;
 pub use service::{Config, Running, StartError, StopError, start};
+pub use stamping::{StampingAuthority, StampingAuthorityError, StampingConfig, StampingNameTaken};
+pub use static_export::{ExportError, ExportReport, export};
 pub use store::IndexError;
 pub use witnessing::{
     Contradiction, WITNESS_TIMEOUT, WitnessConfig, WitnessPolicy, WitnessPolicyError, WitnessesRefuse,

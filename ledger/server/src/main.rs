@@ -11,7 +11,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ledger_server::{Config, LogConfig, Severity, WitnessConfig, WitnessPolicy, fsck_showing, info, reindex};
+use ledger_server::{
+    Config, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig, WitnessPolicy, export, fsck_showing,
+    info, reindex,
+};
+use ledger_timestamp::Authorities;
 use openssl::x509::X509;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -41,6 +45,9 @@ enum Command {
     Reindex(Inspect),
     /// Shows what a stopped log says of itself.
     Info(Inspect),
+    /// Writes checkpoint, tiles and entries into a folder that any web server can serve (C2SP
+    /// tlog-tiles); the log may be running.
+    Export(Export),
 }
 
 #[derive(Args, Debug)]
@@ -96,6 +103,48 @@ struct Serve {
     /// Let everyone read checkpoint and tiles, without a certificate.
     #[arg(long, env = "ATTESTRY_LEDGER_PUBLIC_READ")]
     public_read: bool,
+
+    #[command(flatten)]
+    stamping: Stamping,
+}
+
+/// Who stamps the log's checkpoints (RFC 3161).
+#[derive(Args, Debug)]
+struct Stamping {
+    /// A time-stamping authority; repeat for several, each with a name of its own.
+    #[arg(long, env = "ATTESTRY_LEDGER_TSA", value_name = "NAME=URL", value_delimiter = ',', requires = "tsa_ca")]
+    tsa: Vec<StampingAuthority>,
+
+    /// The authorities' roots, PEM: tokens that do not lead there are refused.
+    #[arg(long, env = "ATTESTRY_LEDGER_TSA_CA", value_name = "FILE")]
+    tsa_ca: Option<PathBuf>,
+
+    /// Whom to trust with https to the authorities, PEM; without it only http is possible.
+    #[arg(long, env = "ATTESTRY_LEDGER_TSA_TLS_CA", value_name = "FILE")]
+    tsa_tls_ca: Option<PathBuf>,
+
+    /// Seconds between stamps while entries come.
+    #[arg(long, env = "ATTESTRY_LEDGER_TSA_PERIOD_S", value_name = "S", default_value_t = 3_600)]
+    tsa_period_s: u64,
+
+    /// Days before a stamp's certificate expires at which it is renewed.
+    #[arg(long, env = "ATTESTRY_LEDGER_TSA_RENEW_DAYS", value_name = "DAYS", default_value_t = 30)]
+    tsa_renew_days: u32,
+}
+
+#[derive(Args, Debug)]
+struct Export {
+    /// Folder of the log.
+    #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Folder to write into; made if missing, brought up to date if it has an earlier export.
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -124,6 +173,7 @@ fn main() -> ExitCode {
         Command::Fsck(inspect) => run_fsck(&inspect.data, inspect.json),
         Command::Reindex(inspect) => run_reindex(&inspect.data, inspect.json),
         Command::Info(inspect) => run_info(&inspect.data, inspect.json),
+        Command::Export(arguments) => run_export(&arguments),
     };
     done.unwrap_or_else(|error| failed(error.as_ref()))
 }
@@ -158,6 +208,7 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
     log.instance = serve.instance;
     log.origin = serve.origin;
+    log.stamping = stamping(serve.stamping)?;
     if let Some(path) = &serve.witness_policy {
         let mut witnesses = witnesses(path, serve.witness_ca.as_deref())?;
         witnesses.timeout = Duration::from_millis(serve.witness_timeout_ms);
@@ -171,6 +222,39 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
         public_read: serve.public_read,
         tls: ServerTls::new(&identity, &ClientAuth::Optional(clients))?,
     })
+}
+
+/// Nobody, if no authority is named.
+fn stamping(stamping: Stamping) -> Result<Option<StampingConfig>, Box<dyn Error>> {
+    let (Some(roots), false) = (&stamping.tsa_ca, stamping.tsa.is_empty()) else {
+        return Ok(None);
+    };
+    let mut trusted = Authorities::new();
+    trusted
+        .trust_pem(&read(roots)?)
+        .map_err(|error| format!("{} holds no PEM certificate: {error}", roots.display()))?;
+    let servers = stamping.tsa_tls_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let tls = ClientTlsConfig { authorities: servers, host_names: HostNames::Checked, identity: None };
+    let config = StampingConfig::new(
+        stamping.tsa,
+        Duration::from_secs(stamping.tsa_period_s),
+        Duration::from_secs(u64::from(stamping.tsa_renew_days) * 24 * 60 * 60),
+        ClientTls::new(&tls)?,
+        trusted,
+    )?;
+    Ok(Some(config))
+}
+
+fn run_export(arguments: &Export) -> Result<ExitCode, Box<dyn Error>> {
+    let report = export(&arguments.data, &arguments.out)?;
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        let (origin, entries) = (&report.origin, report.tree_size);
+        writeln!(out, "{entries} entries of {origin}: {} files written, {} kept", report.written, report.kept)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn witnesses(policy: &Path, authorities_file: Option<&Path>) -> Result<WitnessConfig, Box<dyn Error>> {
@@ -274,6 +358,9 @@ Examples:
   attestry-ledger serve --data /var/lib/attestry/ledger --listen 0.0.0.0:8893 --origin ledger.example/log1 \\
       --tls-cert tls/server-cert.crt --tls-key tls/server-private.pem --client-ca tls/cacert.crt
 
+  attestry-ledger serve ... --tsa tsa1=http://tsa.example/tsr --tsa-ca tsa-roots.pem
+
+  attestry-ledger export --data /var/lib/attestry/ledger --out /var/www/log
   attestry-ledger fsck --data /var/lib/attestry/ledger --json
   attestry-ledger reindex --data /var/lib/attestry/ledger
 

@@ -8,6 +8,7 @@ use messages::ledger::Info;
 
 use crate::engine::{INDEX_FOLDER, LogConfig, OpenError, inspect};
 use crate::identity::VKEY_FILE;
+use crate::receipts::Receipts;
 
 /// Throws the indexes away and makes them anew from segments and checkpoints; returns a digest
 /// over all their records, which is the same each time.
@@ -35,7 +36,10 @@ pub fn reindex(path: &Path) -> Result<Digest, OpenError> {
 pub fn info(path: &Path) -> Result<(Info, Digest), OpenError> {
     expect_log(path)?;
     let opened = inspect(&LogConfig::new(path), |_| Ok(()))?;
-    Ok((opened.info(), opened.index_digest()?))
+    let mut info = opened.info();
+    let receipts = Receipts::open(opened.root(), &info.origin).map_err(OpenError::Receipts)?;
+    info.receipt_key = Some(receipts.public_pem().to_owned());
+    Ok((info, opened.index_digest()?))
 }
 
 fn expect_log(path: &Path) -> Result<(), OpenError> {

@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Held while a process works on a data directory; the system lets go of it with the process.
 #[derive(Debug)]
-pub(crate) struct Ownership(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+pub(crate) struct Ownership(File);
 
 /// Why a data directory was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,14 @@ impl Ownership {
         let pid = std::process::id();
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{pid}")).map_err(failed)?;
         Ok(Self(file))
+    }
+}
+
+impl Drop for Ownership {
+    /// Closing the file would do, were there no child of this process that has been forked and has
+    /// not yet closed its copy: the lock belongs to them all.
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -10,6 +10,7 @@ use transport::tls::ServerTls;
 
 use crate::api;
 use crate::engine::{Ledger, LogConfig, OpenError};
+use crate::stamping;
 
 /// What a ledger's service needs to know.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub struct Running {
     address: SocketAddr,
     ledger: Arc<Ledger>,
     server: JoinHandle<Drained>,
+    stampers: Vec<JoinHandle<()>>,
 }
 
 /// Why the service does not start.
@@ -73,6 +75,7 @@ pub enum StopError {
 /// [`StartError`]. Nothing is left running then.
 pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartError> {
     let Config { address, limits, log, public_read, tls } = config;
+    let stamping = log.stamping.clone();
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&log)).await.map_err(StartError::Task)?;
     let ledger = Arc::new(opened.map_err(StartError::Open)?);
     let served = serve(address, limits, public_read, tls, &ledger).await;
@@ -84,8 +87,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
         }
     };
     let address = server.local_addr();
+    let stampers = stamping.iter().flat_map(|config| stamping::spawn(&ledger, config, &shutdown)).collect();
     tracing::info!(%address, origin = ledger.shared.origin, vkey = ledger.shared.vkey, "the ledger listens");
-    Ok(Running { address, ledger, server: tokio::spawn(server.run(shutdown)) })
+    Ok(Running { address, ledger, server: tokio::spawn(server.run(shutdown)), stampers })
 }
 
 async fn serve(
@@ -120,6 +124,9 @@ impl Running {
         let drained = self.server.await.map_err(StopError::Task)?;
         if drained == Drained::Cut {
             tracing::warn!("some requests were cut off at the end");
+        }
+        for stamper in self.stampers {
+            stamper.await.map_err(StopError::Task)?;
         }
         let ledger = self.ledger;
         let closed = tokio::task::spawn_blocking(move || {

@@ -4,7 +4,8 @@
 //!
 //! Everything is a function of its arguments: no clock, no randomness, no input or output.
 //! The formats are those of RFC 6962 / RFC 9162 and C2SP ([`tlog-tiles`], [`signed-note`],
-//! [`tlog-checkpoint`], [`tlog-cosignature`], [`tlog-proof`], [`tlog-policy`]), without additions.
+//! [`tlog-checkpoint`], [`tlog-cosignature`], [`tlog-proof`], [`tlog-policy`]), without additions, and of COSE receipts
+//! (RFC 9942).
 //!
 //! [`tlog-tiles`]: https://c2sp.org/tlog-tiles
 //! [`signed-note`]: https://c2sp.org/signed-note
@@ -15,6 +16,7 @@
 
 pub mod bundle;
 pub mod checkpoint;
+pub mod cose;
 mod decimal;
 pub mod frontier;
 pub mod hash;

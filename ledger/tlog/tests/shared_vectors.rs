@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ledger_tlog::bundle::parse_entries;
 use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint, CheckpointRejected};
+use ledger_tlog::cose::{Receipt, ReceiptProof, ReceiptRejected, ReceiptVerifier};
 use ledger_tlog::frontier::Frontier;
 use ledger_tlog::hash::{Hash, leaf_hash};
 use ledger_tlog::key::{KeyName, NoteVerifier, PosixSeconds};
@@ -464,4 +465,49 @@ fn the_two_proofs_of_the_cose_receipts_agree() {
     // The inclusion receipt is of leaf 3, whose hash is the second of the consistency proof.
     verify_inclusion(&consistency.hashes()[1], 3, &new, &inclusion).unwrap();
     verify_inclusion(&consistency.hashes()[0], 3, &new, &inclusion).unwrap_err();
+}
+
+#[test]
+fn the_receipts_of_the_cose_draft_agree_with_each_other() {
+    let Some(file) = vectors("cose-receipts.json") else { return };
+    let receipt = |name: &str| {
+        let bytes = hex::decode(text(&file[name])).unwrap();
+        let receipt = Receipt::parse(&bytes).unwrap();
+        assert_eq!(receipt.to_bytes(), bytes);
+        assert_eq!(receipt.issuer(), Some("https://transparency-service.example.com"));
+        assert_eq!(receipt.key_id(), Some(b"test-key-1".as_slice()));
+        receipt
+    };
+    let (of_inclusion, of_consistency) = (receipt("inclusion_receipt_hex"), receipt("consistency_receipt_hex"));
+    let ReceiptProof::Inclusion { tree_size: 5, leaf_index: 3, path } = of_inclusion.proof() else { panic!("size") };
+    let ReceiptProof::Consistency { old_size: 3, new_size: 5, path: between } = of_consistency.proof() else {
+        panic!("sizes")
+    };
+    // The consistency path of 3 and 5 leaves holds leaf 2, leaf 3, the first two, leaf 4.
+    let leaf = between.hashes()[1];
+    let old = Hash::from_hex("688928db5e565af2fb9b29db5cce83de0e0352a0f0c671b450b9dc86bed2de3c").unwrap();
+    let new = Hash::from_hex("895731b5a570ea1967dd7804b5f43146175f9ac87d1565985de3ecf09c98589c").unwrap();
+    verify_inclusion(&leaf, 3, &TreeHead { tree_size: 5, root: new }, path).unwrap();
+    let old = TreeHead { tree_size: 3, root: old };
+    verify_consistency(&old, &TreeHead { tree_size: 5, root: new }, between).unwrap();
+    assert!(verify_inclusion(&between.hashes()[0], 3, &TreeHead { tree_size: 5, root: new }, path).is_err());
+}
+
+#[test]
+fn the_own_logs_receipt_verifies_and_an_altered_one_does_not() {
+    let Some(file) = vectors("own-log-300.json") else { return };
+    let bytes = hex::decode(text(&file["cose_receipt"]["hex"])).unwrap();
+    let key = ReceiptVerifier::from_pem(text(&file["cose_receipt"]["es256_public_pem"]).as_bytes()).unwrap();
+    let leaf = leaf_hash(&hex::decode(text(&file["proof"]["entry"])).unwrap());
+    let receipt = Receipt::parse(&bytes).unwrap();
+    assert_eq!(receipt.to_bytes(), bytes);
+    let root = receipt.verify_inclusion(&leaf, &key).unwrap();
+    assert_eq!(root, Hash::from_hex(text(&file["proof"]["root"])).unwrap());
+    let refused = receipt.verify_inclusion(&leaf_hash(b"another entry"), &key);
+    assert!(matches!(refused, Err(ReceiptRejected::Signature { .. })));
+    for position in [bytes.len() - 1, bytes.len() - 100] {
+        let mut altered = bytes.clone();
+        altered[position] ^= 1;
+        assert!(!Receipt::parse(&altered).is_ok_and(|receipt| receipt.verify_inclusion(&leaf, &key).is_ok()));
+    }
 }

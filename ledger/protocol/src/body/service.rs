@@ -46,6 +46,29 @@ impl Body for CheckpointBody {
     const KIND: Kind = Kind::Checkpoint;
 }
 
+/// An RFC 3161 token over a checkpoint: the log existed up to there when the authority says so.
+///
+/// ```cddl
+/// timestamp-body = [ tree_size: uint, note: digest, token: digest, tsa: tstr, gen_time: uint ]
+/// ```
+#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct TimestampBody {
+    /// Entries under the checkpoint.
+    pub tree_size: u64,
+    /// Blob of the note that was stamped, signatures included.
+    pub note: Digest,
+    /// Blob of the token, DER of a CMS ContentInfo.
+    pub token: Digest,
+    /// The operator's name for the authority; a claim, the token says who signed.
+    pub tsa: String,
+    /// The token's time, cut to milliseconds.
+    pub gen_time: UnixMillis,
+}
+
+impl Body for TimestampBody {
+    const KIND: Kind = Kind::Timestamp;
+}
+
 /// Something an operator did through an administrative route.
 ///
 /// ```cddl

@@ -86,6 +86,13 @@ fn the_other_bodies_come_back() {
     round_trip(&Retire { actor: "admin".into(), reason: "sold".into() });
     round_trip(&Genesis { format: 1, origin: "o".into(), vkey: "v".into(), created: UnixMillis(9) });
     round_trip(&CheckpointBody { tree_size: 9, note: Digest([1; 32]) });
+    round_trip(&TimestampBody {
+        tree_size: 9,
+        note: Digest([1; 32]),
+        token: Digest([2; 32]),
+        tsa: "tsa".into(),
+        gen_time: UnixMillis(8),
+    });
     round_trip(&OperatorAction { action: "a".into(), actor: "b".into(), target: None, detail: String::new() });
     round_trip(&Revocation {
         phase: RevocationPhase::Raised,

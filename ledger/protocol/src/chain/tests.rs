@@ -246,6 +246,17 @@ fn a_checkpoint_entry_names_a_signed_checkpoint() {
 }
 
 #[test]
+fn a_timestamp_entry_is_on_the_fleets_chain_and_names_a_signed_checkpoint() {
+    let mut log = Log::enrolled();
+    let body = TimestampBody { tree_size: 1, note: NOTE, token: NOTE, tsa: "t".into(), gen_time: UnixMillis(1) };
+    log.fleet(&body).unwrap();
+    assert!(matches!(log.agent(&body), Err(RuleBroken::Chain { .. })));
+    let forged = TimestampBody { note: Digest::ZERO, ..body };
+    assert!(matches!(log.fleet(&forged), Err(RuleBroken::BeaconUnknown { .. })));
+    assert!(matches!(log.append(None, Kind::Timestamp, vec![0xf6]), Err(RuleBroken::Body { .. })));
+}
+
+#[test]
 fn a_body_of_another_kind_is_refused() {
     let mut log = Log::enrolled();
     let body = quote(1).encode();

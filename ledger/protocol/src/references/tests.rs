@@ -16,6 +16,14 @@ fn an_enrol_entry_names_its_binding() {
 }
 
 #[test]
+fn a_timestamp_entry_names_note_and_token() {
+    let (note, token) = (Digest([1; 32]), Digest([2; 32]));
+    let body = TimestampBody { tree_size: 9, note, token, tsa: "t".into(), gen_time: UnixMillis(1) };
+    assert_eq!(entry(Kind::Timestamp, body.encode()).blobs().unwrap(), [note, token]);
+    assert!(entry(Kind::Timestamp, vec![0xf6]).blobs().is_err());
+}
+
+#[test]
 fn an_unknown_kind_names_nothing() {
     assert!(entry(Kind::Unknown(99), vec![0xf6]).blobs().unwrap().is_empty());
 }

@@ -12,6 +12,7 @@ use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
 use crate::identity::{IdentityError, VKEY_FILE};
 use crate::ownership::OwnershipError;
+use crate::receipts::ReceiptKeyError;
 use crate::segment::BatchFlaw;
 use crate::store::IndexError;
 use crate::witnessing::WitnessesRefuse;
@@ -157,6 +158,9 @@ pub enum OpenError {
         /// The root of the entries.
         found: Hash,
     },
+    /// The key of receipts is not usable.
+    #[error("the log's key for receipts is not usable")]
+    Receipts(#[source] ReceiptKeyError),
     /// The start itself could not be recorded.
     #[error("the ledger's start was not recorded")]
     Start(#[source] AppendFailed),

@@ -110,7 +110,13 @@ impl Inspected {
             checkpoint_size: opened.guard.last().tree_size,
             next_slot: opened.state.totals().next_slot,
             minimum_index: 0,
+            receipt_key: None,
         }
+    }
+
+    /// The data directory.
+    pub(crate) fn root(&self) -> &Folder {
+        &self.0.root
     }
 
     /// Digest over all records of the index, which is written to the disk first.

@@ -163,6 +163,8 @@ async fn every_route_admits_exactly_its_roles() {
             "/ledger/v1/proof/consistency?old=1&new=2",
             "/ledger/v1/checkpoints",
             "/ledger/v1/checkpoints/2",
+            "/ledger/v1/receipts/0",
+            "/ledger/v1/consistency-receipts/1",
             "/ledger/v1/info",
         ];
         let append = cbor::encode(&request(1, vec![fleet(vec![action("x")])]));
@@ -241,6 +243,12 @@ async fn malformed_requests_are_refused_and_say_why() {
         ("/ledger/v1/proof/consistency?old=2&new=1", 400),
         ("/ledger/v1/checkpoints/1", 404),
         ("/ledger/v1/blobs/00", 400),
+        ("/ledger/v1/receipts/99", 404),
+        ("/ledger/v1/receipts/00", 400),
+        ("/ledger/v1/consistency-receipts/0", 400),
+        ("/ledger/v1/consistency-receipts/99", 400),
+        ("/ledger/v1/timestamps/2", 404),
+        ("/ledger/v1/timestamps/2/tsa.tsr", 404),
         ("/ledger/v1/nothing", 404),
         ("/tile/0/001", 404),
         ("/tile/0/000", 404),

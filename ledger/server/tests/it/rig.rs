@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, LogConfig, Running, WitnessConfig, start};
+use ledger_server::{Config, LogConfig, Running, StampingConfig, WitnessConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -37,6 +37,7 @@ pub(crate) struct Rig {
     pub(crate) interval: Duration,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
+    pub(crate) stamping: Option<StampingConfig>,
     pub(crate) witnesses: Option<WitnessConfig>,
 }
 
@@ -63,6 +64,7 @@ impl Rig {
             interval,
             public_read: false,
             segment_bytes_max: 1 << 20,
+            stamping: None,
             witnesses: None,
         }
     }
@@ -80,6 +82,7 @@ impl Rig {
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
         config.segment_bytes_max = self.segment_bytes_max;
+        config.stamping = self.stamping.clone();
         config.witnesses.clone_from(&self.witnesses);
         config
     }

@@ -69,7 +69,7 @@ impl Compression {
     pub(super) fn open<'r>(self, reader: &'r mut dyn BufRead) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
             Self::Gzip => Box::new(flate2::bufread::GzDecoder::new(reader)),
-            Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(reader, xz()?)),
+            Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(reader, xz(0)?)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?.single_frame()),
         })
     }
@@ -78,15 +78,15 @@ impl Compression {
     pub(super) fn open_all<'r>(self, reader: &'r mut dyn BufRead) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-            Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(reader, xz()?)),
+            Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(reader, xz(liblzma::stream::CONCATENATED)?)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
         })
     }
 }
 
-/// A decoder of several streams with a limit on its memory.
-fn xz() -> io::Result<liblzma::stream::Stream> {
-    liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES_MAX, 0).map_err(io::Error::from)
+/// A decoder with a limit on its memory.
+fn xz(flags: u32) -> io::Result<liblzma::stream::Stream> {
+    liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES_MAX, flags).map_err(io::Error::from)
 }
 
 /// A stream that fails, rather than ends, past a number of bytes: an archive may be made to unpack for ever.

@@ -2,6 +2,7 @@
 
 mod archives;
 mod boot;
+mod bundles;
 mod linting;
 mod runtime;
 mod signatures;

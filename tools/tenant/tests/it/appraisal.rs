@@ -76,7 +76,8 @@ fn a_package_update_across_two_policy_epochs_raises_no_alarm() {
     machine.boot(&boot(KERNEL, COMMAND_LINE));
     machine.run("/usr/bin/app", b"app 1");
     site.enrol(&mut machine);
-    let (old, new): (File<'_>, File<'_>) = (("/usr/bin/app", b"app 1"), ("/usr/bin/app", b"app 2"));
+    let old: File<'_> = ("/usr/bin/app", b"app 1");
+    let new: File<'_> = ("/usr/bin/app", b"app 2");
     add(&site, &machine, &[old]);
     site.wait_for_passes(&machine, 1);
     let boot_policy = site.folder.path().join("boot.json").to_str().unwrap().to_owned();

@@ -9,6 +9,7 @@ mod appraisal;
 mod cli;
 mod machine;
 mod measured;
+mod policy;
 mod process;
 mod restarts;
 mod site;

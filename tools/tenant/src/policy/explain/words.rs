@@ -19,9 +19,10 @@ pub(super) fn result(result: &str) -> &'static str {
 
 /// The words for a finding; general ones for a name that is not known.
 pub(super) fn of(component: &str, event: &str) -> Words {
-    let event = if event.starts_with("invalid_pcr_") { "invalid_pcr" } else { event };
-    let found = TABLE.iter().find(|(known, name, _)| *known == component && *name == event);
-    found.map_or(UNKNOWN, |(_, _, words)| *words)
+    let find = |event: &str| TABLE.iter().find(|(known, name, _)| *known == component && *name == event);
+    // Most registers share their words.
+    let family = || find("invalid_pcr").filter(|_| event.starts_with("invalid_pcr_"));
+    find(event).or_else(family).map_or(UNKNOWN, |(_, _, words)| *words)
 }
 
 const fn words(headline: &'static str, meaning: &'static str, action: &'static str) -> Words {
@@ -44,7 +45,7 @@ const RETRY: &str =
     "if it heals by itself in the next round, nothing; if it stays, restart the agent, then look at the machine";
 
 /// Component, event, words.
-const TABLE: [(&str, &str, Words); 50] = [
+const TABLE: [(&str, &str, Words); 52] = [
     (
         "qoute_validation",
         "quote_validation",
@@ -465,6 +466,24 @@ const TABLE: [(&str, &str, Words); 50] = [
             "Violations were let pass",
             "the policy says so for their paths, and the paths are not covered by the register",
             "check that the count is what you expect",
+        ),
+    ),
+    (
+        "internal",
+        "notices_cut",
+        words(
+            "There were more notices than a verdict keeps",
+            "notices fail nothing; the first ones are kept, the others counted",
+            "for all of them run: attestry policy try on the evidence",
+        ),
+    ),
+    (
+        "pcr_validation",
+        "invalid_pcr_16",
+        words(
+            "The payload key is not the one the TPM attests",
+            "PCR 16 holds the hash of another key: the agent was restarted in between, or somebody put their own key in its place",
+            "restart the agent; if it stays, treat the machine as compromised",
         ),
     ),
 ];

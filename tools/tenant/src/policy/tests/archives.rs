@@ -1,6 +1,13 @@
 //! Packages and initrds made here, whole and broken.
 
-use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
+};
 
 use evidence::algorithm::HashAlgorithm;
 
@@ -147,6 +154,18 @@ fn initrds_of_several_archives_plain_and_compressed_give_their_files() {
         let mut image = [microcode.clone(), compress(how, &main_archive())].concat();
         image.extend([0; 1024]);
         assert_eq!(read(initrd::read, &folder.put("initrd", image)).unwrap(), expected, "{how}");
+    }
+}
+
+#[test]
+fn compressed_streams_one_behind_the_other_are_one() {
+    use crate::policy::archive::Compression;
+    for (how, compression) in [("gzip", Compression::Gzip), ("xz", Compression::Xz), ("zstd", Compression::Zstd)] {
+        let both = [compress(how, b"one "), compress(how, b"two")].concat();
+        let (mut all, mut first) = (String::new(), String::new());
+        compression.open_all(&mut both.as_slice()).unwrap().read_to_string(&mut all).unwrap();
+        compression.open(&mut both.as_slice()).unwrap().read_to_string(&mut first).unwrap();
+        assert_eq!((all.as_str(), first.as_str()), ("one two", "one "), "{how}");
     }
 }
 

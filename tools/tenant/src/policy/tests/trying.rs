@@ -11,11 +11,16 @@ use serde_json::json;
 use super::{Folder, policy, runtime_policy, sha256};
 use crate::policy::explain;
 
-/// An ima-ng line with its template digest.
-fn line(path: &str, digest: &str) -> String {
+/// The template data of an ima-ng entry.
+pub(super) fn template_data(path: &str, digest: &str) -> Vec<u8> {
     let field = |content: &[u8]| [&u32::try_from(content.len()).unwrap().to_le_bytes()[..], content].concat();
     let digest_field = [b"sha256:\0".to_vec(), hex::decode(digest).unwrap()].concat();
-    let data = [field(&digest_field), field(&[path.as_bytes(), b"\0"].concat())].concat();
+    [field(&digest_field), field(&[path.as_bytes(), b"\0"].concat())].concat()
+}
+
+/// An ima-ng line with its template digest.
+pub(super) fn line(path: &str, digest: &str) -> String {
+    let data = template_data(path, digest);
     format!("10 {} ima-ng sha256:{digest} {path}\n", hex::encode(openssl::sha::sha1(&data)))
 }
 
