@@ -101,10 +101,7 @@ impl<'a> Apart<'a> {
 #[test]
 fn servers_apart_go_on_with_a_sites_data_and_survive_the_death_of_each() {
     let mut site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 2);
+    let machine = site.attested("node-1", 2);
     let before = site.export(&machine, "before");
     assert_eq!(site.stop(), Some(0));
     let mut apart = Apart::start(&site);

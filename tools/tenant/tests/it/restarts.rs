@@ -29,10 +29,7 @@ fn state(status: &Value) -> String {
 #[test]
 fn a_killed_site_loses_no_recorded_entry_and_goes_on() {
     let mut site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 3);
+    let machine = site.attested("node-1", 3);
     for round in 0..3 {
         let before = site.export(&machine, &format!("before-{round}"));
         site.kill();
@@ -52,10 +49,7 @@ fn a_killed_site_loses_no_recorded_entry_and_goes_on() {
 #[test]
 fn a_machine_tampered_with_while_the_site_was_dead_is_never_trusted_again() {
     let mut site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 2);
+    let machine = site.attested("node-1", 2);
     site.kill();
     machine.measure(15);
     site.restart();
@@ -71,10 +65,7 @@ fn a_machine_tampered_with_while_the_site_was_dead_is_never_trusted_again() {
 #[test]
 fn a_killed_agent_is_unreachable_then_trusted_again_by_a_fresh_quote() {
     let site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 2);
+    let mut machine = site.attested("node-1", 2);
     machine.kill_agent();
     // Five intervals of 200 ms without evidence: the last pass no longer counts.
     wait_until("the pass to age", || (state(&site.status(&machine)) != "PASS").then_some(()));
@@ -89,10 +80,7 @@ fn a_killed_agent_is_unreachable_then_trusted_again_by_a_fresh_quote() {
 #[test]
 fn a_reboot_with_good_values_passes_and_is_in_the_record() {
     let site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 2);
+    let mut machine = site.attested("node-1", 2);
     machine.kill_agent();
     machine.tpm.reboot().unwrap();
     let passes = site.passes(&machine);
@@ -106,10 +94,7 @@ fn a_reboot_with_good_values_passes_and_is_in_the_record() {
 #[test]
 fn an_orderly_stop_ends_with_0_and_leaves_a_sound_log() {
     let mut site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 1);
+    let machine = site.attested("node-1", 1);
     assert_eq!(site.stop(), Some(0));
     let ledger = |word: &str| {
         let data = site.data();

@@ -108,6 +108,16 @@ impl Site {
         machine.start_agent(&self.endpoint("registrar"), &self.client_ca());
     }
 
+    /// A machine that is enrolled, added without a payload, and has passed so often.
+    pub(crate) fn attested(&self, id: &str, passes: u64) -> Machine {
+        let mut machine = self.machine(id);
+        self.enrol(&mut machine);
+        let added = self.add(&machine, None);
+        assert!(added.status.success(), "{}", text(&added));
+        self.wait_for_passes(&machine, passes);
+        machine
+    }
+
     /// `attestry tenant …`.
     pub(crate) fn tenant(&self, arguments: &[&str]) -> Output {
         run(Command::new(program("attestry")).arg("tenant").args(arguments).arg("--data").arg(self.data()))

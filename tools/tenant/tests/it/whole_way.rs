@@ -47,10 +47,7 @@ fn a_machine_is_enrolled_provisioned_attested_caught_and_proven() {
 #[test]
 fn a_changed_byte_and_a_missing_entry_are_refused() {
     let site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 2);
+    let machine = site.attested("node-1", 2);
     let bundle = site.export(&machine, "bundle");
     assert_eq!(site.verify(&machine, &bundle).0, 0);
     let entry = fs::read_dir(bundle.join("entries")).unwrap().next().unwrap().unwrap().path();
@@ -86,10 +83,7 @@ fn a_machine_that_never_passes_never_gets_its_payload() {
 #[test]
 fn a_second_tpm_cannot_take_an_id() {
     let site = Site::start(None);
-    let mut machine = site.machine("node-1");
-    site.enrol(&mut machine);
-    assert!(site.add(&machine, None).status.success());
-    site.wait_for_passes(&machine, 1);
+    let machine = site.attested("node-1", 1);
     let before = site.status(&machine).get("binding").unwrap().clone();
     let mut thief = crate::machine::Machine::new(&site.folder.path().join("elsewhere"), "node-1");
     // Its TPM is as genuine as the first; only the id is not its own.
