@@ -36,7 +36,7 @@ use ledger_tlog::tree::{TreeError, TreeHead, consistency_proof, inclusion_proof}
 use messages::Digest;
 use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, Item};
 use serde_bytes::ByteBuf;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
@@ -64,6 +64,9 @@ pub struct LogConfig {
     /// The log's name, when it is new; one is made up if none is given. A log that exists must
     /// have this name.
     pub origin: Option<String>,
+    /// The folder of the lock that says what was signed last; `lock` in the data directory if
+    /// `None`. It is made with the log and must be there ever after.
+    pub lock: Option<PathBuf>,
     /// The data directory.
     pub path: PathBuf,
     /// Bytes after which the next segment is begun.
@@ -83,6 +86,7 @@ impl LogConfig {
         Self {
             checkpoint_interval: CHECKPOINT_INTERVAL,
             instance: "ledger".to_owned(),
+            lock: None,
             origin: None,
             path: path.into(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
@@ -119,6 +123,8 @@ pub(crate) struct Shared {
     failure: OnceLock<String>,
     pub(crate) index: Arc<Index>,
     pub(crate) levels: Arc<Levels>,
+    /// Told when the lock was not moved on.
+    pub(crate) lock_lost: Notify,
     pub(crate) origin: String,
     progress: Mutex<Progress>,
     progressed: Condvar,
@@ -208,6 +214,7 @@ impl Ledger {
             failure: OnceLock::new(),
             index: opened.index,
             levels: opened.levels,
+            lock_lost: Notify::new(),
             origin: opened.identity.origin().to_owned(),
             progress: Mutex::new(Progress {
                 head: opened.level_writer.tree_head(),
@@ -245,7 +252,7 @@ impl Ledger {
             lock: opened.lock,
             root: opened.root,
             shared: Arc::clone(&shared),
-            signed: opened.signed.map(|signed| signed.note),
+            signed: opened.signed.map(|signed| signed.note).unwrap_or_default(),
             signer: opened.identity.signer,
             witnessing,
         };

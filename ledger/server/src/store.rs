@@ -177,6 +177,12 @@ impl Index {
         sizes.collect()
     }
 
+    /// Size of the latest checkpoint recorded.
+    pub(crate) fn last_checkpoint(&self) -> Result<Option<u64>, IndexError> {
+        let found = self.db.scan_prefix([CHECKPOINT]).next_back().transpose().map_err(self.failed())?;
+        found.map(|(key, _)| key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())).transpose()
+    }
+
     /// The end of a chain.
     pub(crate) fn head(&self, agent: Option<&AgentId>) -> Result<Head, IndexError> {
         Ok(match agent {

@@ -4,6 +4,7 @@ mod api;
 mod crash;
 mod damage;
 mod entries;
+mod lock;
 mod receipts;
 mod rig;
 mod stamping;

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
@@ -35,6 +35,8 @@ pub(crate) struct Rig {
     authority: Authority,
     folder: TempDir,
     pub(crate) interval: Duration,
+    /// The lock's folder, if it is not in the data directory.
+    pub(crate) lock: Option<PathBuf>,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
     pub(crate) stamping: Option<StampingConfig>,
@@ -62,6 +64,7 @@ impl Rig {
             authority,
             folder,
             interval,
+            lock: None,
             public_read: false,
             segment_bytes_max: 1 << 20,
             stamping: None,
@@ -70,7 +73,12 @@ impl Rig {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("ledger")
+        self.beside("ledger")
+    }
+
+    /// A place beside the data directory.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn tls(&self, name: &str) -> PathBuf {
@@ -81,6 +89,7 @@ impl Rig {
         let mut config = LogConfig::new(self.data());
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
+        config.lock.clone_from(&self.lock);
         config.segment_bytes_max = self.segment_bytes_max;
         config.stamping = self.stamping.clone();
         config.witnesses.clone_from(&self.witnesses);
@@ -150,6 +159,7 @@ impl Rig {
             .arg(self.tls("server-private.pem"))
             .arg("--client-ca")
             .arg(self.tls("cacert.crt"))
+            .args(self.lock.iter().flat_map(|lock| [OsString::from("--lock"), lock.into()]))
             .args(&self.arguments)
             .env("RUST_LOG", "off")
             .stdout(Stdio::piped())
@@ -179,6 +189,17 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// How it ended, if it does within ten seconds.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.child.try_wait().expect("a process of ours") {
+                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                ended => return ended,
+            }
+        }
+    }
+
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a process of ours");
         self.child.wait().expect("a process of ours");
