@@ -165,6 +165,9 @@ pub enum AppendFailed {
         /// What failed.
         reason: String,
     },
+    /// The key names another request, or another submitter's; nothing was appended.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     /// The request is refused as a whole.
     #[error("{0}")]
     Refused(RequestRefused),
@@ -286,7 +289,7 @@ impl Ledger {
         let idempotency_key = entropy::idempotency_key()
             .map_err(|error| AppendFailed::Failed { reason: format!("no random bytes: {error}") })?;
         let groups = vec![Group { agent: None, expected: None, items }];
-        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups })?;
+        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups }, None)?;
         let answer = self.received(reply.blocking_recv())?;
         match answer.results.as_slice() {
             [GroupResult::Appended(receipts)] => Ok(receipts.last().map_or(0, |receipt| receipt.index + 1)),
@@ -296,10 +299,22 @@ impl Ledger {
 
     /// Appends a request's groups and answers when they are durable.
     ///
+    /// The same request under the same key gets its first answer again, and appends nothing.
+    ///
     /// # Errors
     /// [`AppendFailed`]; only [`AppendFailed::Failed`] leaves open whether the groups are in the log.
     pub async fn append(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
+        self.received(reply.await)
+    }
+
+    /// As [`Ledger::append`], for the holder of a certificate: its keys are not those of others.
+    pub(crate) async fn append_for(
+        &self,
+        submitter: Arc<str>,
+        request: AppendRequest,
+    ) -> Result<AppendAnswer, AppendFailed> {
+        let reply = self.submit(request, Some(submitter))?;
         self.received(reply.await)
     }
 
@@ -311,18 +326,22 @@ impl Ledger {
     /// # Panics
     /// Inside an asynchronous runtime.
     pub fn append_blocking(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
         self.received(reply.blocking_recv())
     }
 
-    fn submit(&self, request: AppendRequest) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
+    fn submit(
+        &self,
+        request: AppendRequest,
+        submitter: Option<Arc<str>>,
+    ) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
         if self.shared.failure.get().is_some() {
             return Err(self.shared.failed());
         }
         let (reply, answer) = oneshot::channel();
         let input = lock(&self.input);
         let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
-        match input.try_send(Submission { request, reply }) {
+        match input.try_send(Submission { reply, request, submitter }) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
             Err(TrySendError::Disconnected(_)) => Err(self.shared.failed()),
