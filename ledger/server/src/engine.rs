@@ -205,7 +205,7 @@ impl Ledger {
         let path = config.path.join(STAMPS_FOLDER);
         let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
         let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
-        let verifier = opened.identity.signer.verifier();
+        let verifier = opened.identity.verifier();
         let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
             .map_err(OpenError::Witnesses)?;
         let shared = Arc::new(Shared {
@@ -251,12 +251,12 @@ impl Ledger {
         let indexing = indexing::Indexing { shared: Arc::clone(&shared) };
         let signing = signing::Signing {
             guard: opened.guard,
+            identity: opened.identity,
             interval: config.checkpoint_interval,
             lock: opened.lock,
             root: opened.root,
             shared: Arc::clone(&shared),
             signed: opened.signed.map(|signed| signed.note).unwrap_or_default(),
-            signer: opened.identity.signer,
             witnessing,
         };
         let threads = vec![

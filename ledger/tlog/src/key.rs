@@ -203,16 +203,26 @@ impl NoteVerifier {
         self.id
     }
 
+    /// The type of its signatures, the byte before the key in a verifier key.
+    #[must_use]
+    pub const fn signature_type(&self) -> u8 {
+        match self.encoded.as_slice() {
+            [key_type, ..] => *key_type,
+            // A verifier key has a type byte; 0 is none.
+            [] => 0,
+        }
+    }
+
     /// True if the key is of a kind that witnesses use (types 0x04 and 0x06).
     #[must_use]
     pub fn may_witness(&self) -> bool {
-        matches!(self.encoded.first(), Some(&(TYPE_COSIGNATURE_V1 | TYPE_COSIGNATURE_ML_DSA)))
+        matches!(self.signature_type(), TYPE_COSIGNATURE_V1 | TYPE_COSIGNATURE_ML_DSA)
     }
 
     /// True if the key is of a kind that logs use: any but type 0x04.
     #[must_use]
     pub fn may_be_log(&self) -> bool {
-        self.encoded.first() != Some(&TYPE_COSIGNATURE_V1)
+        self.signature_type() != TYPE_COSIGNATURE_V1
     }
 
     /// Whether signatures of this key can be verified by this program with the openssl it is linked

@@ -265,7 +265,7 @@ fn signed(
 }
 
 fn head_of(note: &[u8], path: &Path, identity: &Identity) -> Result<TreeHead, OpenError> {
-    let opened = open_note(note, identity.signer.verifier());
+    let opened = open_note(note, identity.verifier());
     let opened = opened.map_err(|source| OpenError::Note { path: path.to_owned(), source })?;
     Ok(*opened.tree_head())
 }

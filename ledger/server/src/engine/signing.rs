@@ -5,26 +5,26 @@ use std::time::{Duration, Instant};
 
 use ledger_protocol::CheckpointGuard;
 use ledger_tlog::proof::ConsistencyProof;
-use ledger_tlog::signer::NoteSigner;
 use ledger_tlog::tree::{TreeHead, consistency_proof};
 use messages::Digest;
 
 use super::{Published, Shared, chain};
 use crate::checkpoints::PUBLIC_FILE;
 use crate::folder::Folder;
+use crate::identity::Identity;
 use crate::lock::CheckpointLock;
 use crate::witnessing::Witnessing;
 
 /// The signing thread.
 pub(super) struct Signing {
     pub(super) guard: CheckpointGuard,
+    pub(super) identity: Identity,
     pub(super) interval: Duration,
     pub(super) lock: Box<dyn CheckpointLock>,
     pub(super) root: Folder,
     pub(super) shared: Arc<Shared>,
     /// The note that the lock holds; empty if nothing was signed.
     pub(super) signed: Vec<u8>,
-    pub(super) signer: NoteSigner,
     pub(super) witnessing: Option<Witnessing>,
 }
 
@@ -83,7 +83,7 @@ impl Signing {
         let proof = self.proof(head)?;
         let now = self.shared.clock.now();
         let checkpoint = self.guard.next(head, &proof, now).map_err(|error| chain(&error))?;
-        let unwitnessed = checkpoint.sign(&self.signer).map_err(|error| chain(&error))?;
+        let unwitnessed = self.identity.sign(&checkpoint, now).map_err(|error| chain(&error))?;
         let mut note = unwitnessed.to_bytes();
         self.swap(&self.signed, &note)?;
         let mut witnessed = false;
