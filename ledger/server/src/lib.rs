@@ -14,6 +14,7 @@ mod folder;
 mod fsck;
 mod identity;
 mod levels;
+mod lock;
 mod maintenance;
 mod ownership;
 mod receipts;
@@ -31,7 +32,8 @@ pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
 pub use identity::{IdentityError, InitError, init};
 pub use ledger_keys::KeyType;
-pub use maintenance::{info, reindex};
+pub use lock::LockError;
+pub use maintenance::{info, info_of, reindex, reindex_log};
 pub use ownership::OwnershipError;
 pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::BatchFlaw;

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger_server::{
     Config, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig, certificates, export,
-    fsck_showing, info, init, reindex,
+    fsck_showing, info_of, init, reindex_log,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -55,6 +55,11 @@ struct Serve {
     /// Folder of the log; made if missing.
     #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
     data: PathBuf,
+
+    /// Folder of the lock that says which checkpoint was signed last, apart from the data and its
+    /// copies; made with the log and never again. By default `lock` in the data folder.
+    #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
+    lock: Option<PathBuf>,
 
     /// Where to listen with TLS.
     #[arg(long, env = "ATTESTRY_LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8893")]
@@ -169,9 +174,21 @@ struct Inspect {
     #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
     data: PathBuf,
 
+    /// Folder of its lock, if it is not `lock` in the data folder.
+    #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
+    lock: Option<PathBuf>,
+
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Inspect {
+    fn config(&self) -> LogConfig {
+        let mut config = LogConfig::new(&self.data);
+        config.lock.clone_from(&self.lock);
+        config
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -187,9 +204,9 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Init(init) => run_init(&init),
         Command::Serve(serve) => run(*serve),
-        Command::Fsck(inspect) => run_fsck(&inspect.data, inspect.json),
-        Command::Reindex(inspect) => run_reindex(&inspect.data, inspect.json),
-        Command::Info(inspect) => run_info(&inspect.data, inspect.json),
+        Command::Fsck(inspect) => run_fsck(&inspect),
+        Command::Reindex(inspect) => run_reindex(&inspect),
+        Command::Info(inspect) => run_info(&inspect),
         Command::Export(arguments) => run_export(&arguments),
     };
     done.unwrap_or_else(|error| failed(error.as_ref()))
@@ -210,6 +227,7 @@ fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
         tokio::select! {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
+            () = running.lock_lost() => {}
         }
         tracing::info!("stopping");
         stop.start();
@@ -224,6 +242,7 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     let mut log = LogConfig::new(serve.data);
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
     log.instance = serve.instance;
+    log.lock = serve.lock;
     log.origin = serve.origin;
     log.stamping = stamping(serve.stamping)?;
     if let Some(path) = &serve.witness_policy {
@@ -277,17 +296,17 @@ fn run_export(arguments: &Export) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
+fn run_fsck(inspect: &Inspect) -> Result<ExitCode, Box<dyn Error>> {
     // On a terminal only: what is piped or logged stays clean.
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")?);
-    let report = fsck_showing(data, |read, total| {
+    let report = fsck_showing(&inspect.config(), |read, total| {
         bar.set_length(total);
         bar.set_position(read);
     })?;
     bar.finish_and_clear();
     let mut out = io::stdout().lock();
-    if json {
+    if inspect.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
         for finding in &report.findings {
@@ -305,10 +324,10 @@ fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_reindex(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let digest = reindex(data)?;
+fn run_reindex(inspect: &Inspect) -> Result<ExitCode, Box<dyn Error>> {
+    let digest = reindex_log(&inspect.config())?;
     let mut out = io::stdout().lock();
-    if json {
+    if inspect.json {
         writeln!(out, "{}", serde_json::json!({ "index_digest": digest.to_string() }))?;
     } else {
         writeln!(out, "index made anew, digest {digest}")?;
@@ -316,10 +335,10 @@ fn run_reindex(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_info(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let (info, digest) = info(data)?;
+fn run_info(inspect: &Inspect) -> Result<ExitCode, Box<dyn Error>> {
+    let (info, digest) = info_of(&inspect.config())?;
     let mut out = io::stdout().lock();
-    if json {
+    if inspect.json {
         let mut value = serde_json::to_value(&info)?;
         if let Some(fields) = value.as_object_mut() {
             fields.insert("index_digest".to_owned(), digest.to_string().into());
