@@ -3,7 +3,7 @@
 # bench  target/bench/*.json                 clean  what the above left
 # interop  with stock Keylime, from PyPI     strangers  others' verifiers on our log (part of test)
 
-PURE := -p evidence -p ledger-tlog -p ledger-timestamp -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol
+PURE := -p evidence -p ledger-tlog -p ledger-timestamp -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol -p ledger-history
 
 .PHONY: setup demo test check bench interop strangers clean
 
