@@ -227,7 +227,15 @@ impl Story {
         let log_key = self.log.signer.verifier();
         verify(
             &self.path(),
-            &Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses: None },
+            &Question {
+                log_key,
+                roots: Some(&roots),
+                agent: None,
+                from: None,
+                to: None,
+                witnesses: None,
+                stamps: None,
+            },
         )
     }
 
