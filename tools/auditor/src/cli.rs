@@ -4,13 +4,14 @@ mod arguments;
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
 };
 
 use arguments::{Arguments, Command, ExportArguments, ExtractArguments, LogKey, VerifyArguments};
 use clap::Parser;
+use evidence::runtime_policy::Signers;
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::policy::{Policy, WitnessQuorum};
 use messages::UnixMillis;
@@ -98,7 +99,9 @@ fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
     let agent = arguments.agent.as_ref();
     let witnesses = arguments.witness_policy.as_deref().map(|path| read_policy(path, &log_key)).transpose()?;
     let witnesses = witnesses.as_ref();
-    let question = Question { log_key: &log_key, roots: roots.as_ref(), agent, from, to, witnesses };
+    let signers = read_signers(&arguments.policy_key)?;
+    let policy_signers = signers.as_ref();
+    let question = Question { log_key: &log_key, roots: roots.as_ref(), agent, from, to, policy_signers, witnesses };
     let report = verify::verify(&arguments.bundle, &question);
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
@@ -167,6 +170,20 @@ fn read_policy(path: &Path, log_key: &NoteVerifier) -> Result<WitnessQuorum, Fai
         return Err(usage(format!("--witness-policy {} is for other logs than {log_key}", path.display())));
     }
     Ok(policy.quorum().clone())
+}
+
+/// Who may sign runtime policies; nothing if nobody is named.
+fn read_signers(paths: &[PathBuf]) -> Result<Option<Signers>, Failure> {
+    let usage = |path: &Path, text: String| Failure {
+        code: EXIT_USAGE,
+        text: format!("--policy-key {}: {text}", path.display()),
+    };
+    let mut signers = Signers::new();
+    for path in paths {
+        let pem = std::fs::read(path).map_err(|error| usage(path, error.to_string()))?;
+        signers.trust(&path.display().to_string(), &pem).map_err(|error| usage(path, cause::chain(&error)))?;
+    }
+    Ok((!paths.is_empty()).then_some(signers))
 }
 
 /// Writes to stdout; a reader that has gone away is no error.

@@ -65,6 +65,9 @@ pub(super) struct VerifyArguments {
     /// The witnesses you trust and how many must have cosigned, as a C2SP tlog-policy file.
     #[arg(long, value_name = "FILE")]
     pub(super) witness_policy: Option<PathBuf>,
+    /// Public keys, or signers' or issuers' certificates (PEM), one of which must have signed each runtime policy.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(super) policy_key: Vec<PathBuf>,
     /// The agent the bundle must be about.
     #[arg(long, value_name = "ID", value_parser = AgentId::from_str)]
     pub(super) agent: Option<AgentId>,
