@@ -11,7 +11,7 @@ use std::{
 
 use evidence::algorithm::HashAlgorithm;
 
-use super::archive::{BUFFER_BYTES, FILES_MAX, Found, UnreadableArchive, path_of};
+use super::archive::{BUFFER_BYTES, FILES_MAX, Found, FoundFile, UnreadableArchive, path_of};
 
 /// Hands on the regular files that a package's header lists.
 pub(super) fn read(path: &Path, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Result<(), UnreadableArchive> {
@@ -63,7 +63,8 @@ fn list(header: &Header, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Res
         }
         let folder = usize::try_from(at(&indexes)).ok().and_then(|index| folders.get(index));
         let folder = folder.ok_or_else(|| malformed("the number of a folder"))?;
-        found(path_of(&format!("{folder}/{name}"))?, digest.to_ascii_lowercase());
+        let path = path_of(&format!("{folder}/{name}"))?;
+        found(FoundFile::Listed { path, digest: digest.to_ascii_lowercase() });
     }
     Ok(())
 }
