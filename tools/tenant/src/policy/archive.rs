@@ -5,6 +5,8 @@ use std::io::{self, BufRead, Read};
 use evidence::algorithm::HashAlgorithm;
 use openssl::hash::Hasher;
 
+use super::repository::SignatureRejected;
+
 /// Takes the files of an archive, one by one.
 pub(super) type Found<'f> = dyn FnMut(FoundFile) + 'f;
 
@@ -47,6 +49,9 @@ pub(super) enum UnreadableArchive {
     /// It is not the package that an index lists.
     #[error("its {algorithm} is not the one that the repository's index lists")]
     NotListed { algorithm: &'static str },
+    /// No trusted key signed it.
+    #[error("its signature does not count")]
+    Signature(#[source] SignatureRejected),
     /// A path that leads out of the root.
     #[error("the path {path:?} leads out of the root")]
     Path { path: String },

@@ -86,6 +86,9 @@ pub(crate) struct CreateRuntimeArguments {
     /// List the files of an RPM package by its header, or of all below a folder
     #[arg(long = "rpm", value_name = "PATH")]
     pub(crate) rpms: Vec<PathBuf>,
+    /// An OpenPGP public key, armored or not, that must have signed the packages of --rpm
+    #[arg(long = "rpm-key", value_name = "FILE", requires = "rpms")]
+    pub(crate) rpm_keys: Vec<PathBuf>,
     /// List all packages of a Debian repository on disk, by its signed indexes
     #[arg(long = "deb-repository", value_name = "DIR")]
     pub(crate) deb_repositories: Vec<PathBuf>,

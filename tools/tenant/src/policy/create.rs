@@ -38,6 +38,7 @@ pub(super) fn run(arguments: &CreateRuntimeArguments) -> Result<(), Failure> {
     }
     let algorithm = HashAlgorithm::from(arguments.algorithm);
     let keys = repository_keys(arguments)?;
+    let rpm_keys = if arguments.rpm_keys.is_empty() { None } else { Some(trusted(&arguments.rpm_keys)?) };
     let tally = harvest(
         &Sources {
             roots: &arguments.roots,
@@ -45,6 +46,7 @@ pub(super) fn run(arguments: &CreateRuntimeArguments) -> Result<(), Failure> {
             initrds: &arguments.initrds,
             debs: &arguments.debs,
             rpms: &arguments.rpms,
+            rpm_keys: rpm_keys.as_ref(),
             deb_repositories: &arguments.deb_repositories,
             rpm_repositories: &arguments.rpm_repositories,
             reading: Reading {
@@ -94,8 +96,11 @@ fn repository_keys(arguments: &CreateRuntimeArguments) -> Result<Option<TrustedK
         return Err(Failure::usage("nobody said whose signature the repositories must have")
             .remedy("give the distributor's key with --repository-key"));
     }
-    let keys = TrustedKeys::read(&arguments.repository_keys);
-    keys.map(Some).map_err(|error| Failure::system("use the repositories' keys", error))
+    trusted(&arguments.repository_keys).map(Some)
+}
+
+fn trusted(keys: &[PathBuf]) -> Result<TrustedKeys, Failure> {
+    TrustedKeys::read(keys).map_err(|error| Failure::system("use the packagers' keys", error))
 }
 
 fn base(path: Option<&Path>) -> Result<RuntimeDocument, Failure> {

@@ -22,7 +22,7 @@ use super::{
     deb,
     document::{Lists, add},
     initrd,
-    repository::{self, ListedPackage, ReadPackage, Reading, RepositoryRejected},
+    repository::{self, ListedPackage, ReadPackage, Reading, RepositoryRejected, TrustedKeys},
     root, rpm,
 };
 use crate::failure::Failure;
@@ -34,6 +34,8 @@ pub(super) struct Sources<'s> {
     pub(super) initrds: &'s [PathBuf],
     pub(super) debs: &'s [PathBuf],
     pub(super) rpms: &'s [PathBuf],
+    /// Who must have signed the headers of `rpms`; `None` if nobody has to.
+    pub(super) rpm_keys: Option<&'s TrustedKeys>,
     pub(super) deb_repositories: &'s [PathBuf],
     pub(super) rpm_repositories: &'s [PathBuf],
     pub(super) reading: Reading<'s>,
@@ -235,7 +237,8 @@ fn hash_work(work: &Work, news: &SyncSender<News>, sources: &Sources<'_>) -> Res
         }
         Work::Deb(path) => read(path, "a Debian package", deb::read, sources, &mut tell_packaged),
         Work::Initrd(path) => read(path, "an initrd", initrd::read, sources, &mut |file| tell_file(file, false)),
-        Work::Rpm(path) => read(path, "an RPM package", rpm::read, sources, &mut tell_packaged),
+        Work::Rpm(path) => rpm::read(path, sources.algorithm, sources.rpm_keys, &mut tell_packaged)
+            .map_err(|error| unreadable(path, "an RPM package", error)),
         Work::Listed(package, reader) => {
             let outcome = repository::read_listed(package, *reader, sources.algorithm, &mut tell_packaged);
             outcome.map_err(|error| unreadable(&package.path, "a package of a repository", error))

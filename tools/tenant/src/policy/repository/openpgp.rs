@@ -53,7 +53,7 @@ impl TrustedKeys {
     }
 
     /// Checks a detached signature.
-    pub(super) fn verify(&self, signed: &[u8], signature: &[u8]) -> Result<(), SignatureRejected> {
+    pub(in super::super) fn verify(&self, signed: &[u8], signature: &[u8]) -> Result<(), SignatureRejected> {
         let scratch = TempDir::new().map_err(SignatureRejected::Scratch)?;
         let (data, signature_file) = (scratch.path().join("data"), scratch.path().join("signature"));
         fs::write(&data, signed)

@@ -238,7 +238,20 @@ fn numbers(tag: u32, numbers: &[u32]) -> (u32, u32, u32, Vec<u8>) {
     (tag, 4, u32::try_from(numbers.len()).unwrap(), data)
 }
 
+fn read_rpm(
+    path: &Path,
+    algorithm: HashAlgorithm,
+    found: &mut crate::policy::archive::Found<'_>,
+) -> Result<(), UnreadableArchive> {
+    rpm::read(path, algorithm, None, found)
+}
+
 pub(super) fn rpm_package(algorithm: u32) -> Vec<u8> {
+    signed_rpm_package(algorithm, &|_| Vec::new())
+}
+
+/// A package whose header is signed so.
+pub(super) fn signed_rpm_package(algorithm: u32, sign: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let modes = [0o100_755_u16, 0o120_777, 0o100_644, 0o040_755];
     let modes = (1030, 3, 4, modes.iter().flat_map(|mode| mode.to_be_bytes()).collect());
     let header = rpm_header(&[
@@ -251,7 +264,12 @@ pub(super) fn rpm_package(algorithm: u32) -> Vec<u8> {
         numbers(5011, &[algorithm]),
     ]);
     let digest = hex::encode(openssl::sha::sha256(&header));
-    let mut signature = rpm_header(&[(273, 6, 1, [digest.as_bytes(), b"\0"].concat())]);
+    let mut tags = vec![(273, 6, 1, [digest.as_bytes(), b"\0"].concat())];
+    let signature = sign(&header);
+    if !signature.is_empty() {
+        tags.push((268, 7, u32::try_from(signature.len()).unwrap(), signature));
+    }
+    let mut signature = rpm_header(&tags);
     signature.resize(signature.len().next_multiple_of(8), 0);
     let mut lead = vec![0xed, 0xab, 0xee, 0xdb];
     lead.resize(96, 0);
@@ -262,13 +280,13 @@ pub(super) fn rpm_package(algorithm: u32) -> Vec<u8> {
 fn rpm_headers_give_the_files_they_bring() {
     let folder = Folder::new();
     let path = folder.put("x.rpm", rpm_package(8));
-    assert_eq!(read(rpm::read, &path).unwrap(), files(&[("/bin/tool", b"tool")]));
+    assert_eq!(read(read_rpm, &path).unwrap(), files(&[("/bin/tool", b"tool")]));
 }
 
 #[test]
 fn rpm_packages_of_other_digests_and_changed_ones_are_refused() {
     let folder = Folder::new();
-    let read = |bytes: &[u8]| read(rpm::read, &folder.put("x.rpm", bytes));
+    let read = |bytes: &[u8]| read(read_rpm, &folder.put("x.rpm", bytes));
     assert!(matches!(read(&rpm_package(1)), Err(UnreadableArchive::Algorithm { found: "md5", .. })));
     assert!(matches!(read(&rpm_package(10)), Err(UnreadableArchive::Algorithm { found: "sha512", .. })));
     let mut changed = rpm_package(8);
@@ -278,7 +296,7 @@ fn rpm_packages_of_other_digests_and_changed_ones_are_refused() {
     let mut greedy = rpm_package(8);
     greedy[96 + 12..96 + 16].fill(0xff);
     assert!(matches!(read(&greedy), Err(UnreadableArchive::Limit { .. })));
-    survives_damage(rpm::read, &folder, &rpm_package(8));
+    survives_damage(read_rpm, &folder, &rpm_package(8));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use super::{
     Folder,
-    archives::{build_deb, compress, rpm_package},
+    archives::{build_deb, compress, rpm_package, signed_rpm_package},
     policy, sha256,
 };
 
@@ -36,6 +36,10 @@ impl Signer {
 
     fn clear_sign(&self, text: &str) -> Vec<u8> {
         self.gpg(&["--output", "-", "--clear-sign", &self.0.put("text", text)])
+    }
+
+    fn sign_binary(&self, bytes: &[u8]) -> Vec<u8> {
+        self.gpg(&["--output", "-", "--detach-sign", &self.0.put("bytes", bytes)])
     }
 
     fn sign(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
@@ -244,4 +248,21 @@ fn each_broken_link_of_an_rpm_repositorys_chain_is_refused() {
         folder.put(REPOMD, broken);
         create(&folder, "--rpm-repository", &["--danger-unsigned-repositories"]).unwrap_err();
     }
+}
+
+#[test]
+fn rpm_packages_count_only_with_a_trusted_signature_where_one_is_asked_for() {
+    let (folder, signer) = (Folder::new(), Signer::new());
+    let key = signer.key(&folder, false);
+    let create = || create(&folder, "--rpm", &["--rpm-key", &key]);
+    let good = signed_rpm_package(8, &|header| signer.sign_binary(header));
+    folder.put("repo/x.rpm", &good);
+    assert_eq!(create().unwrap(), serde_json::json!({"/usr/bin/tool": [sha256(b"tool")]}));
+    folder.put("repo/x.rpm", rpm_package(8));
+    refused(create(), "there is none");
+    folder.put("repo/x.rpm", signed_rpm_package(8, &|header| signer.sign_binary(&header[1..])));
+    refused(create(), "BADSIG");
+    let other = Signer::new();
+    folder.put("repo/x.rpm", signed_rpm_package(8, &|header| other.sign_binary(header)));
+    refused(create(), "NO_PUBKEY");
 }
