@@ -6,8 +6,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use transport::secret_file;
+
 #[cfg(test)]
 pub(crate) mod faults;
+#[cfg(test)]
+pub(crate) mod power_cut;
 
 /// Creates a file that is not there yet.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
@@ -28,10 +32,22 @@ pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> i
     #[cfg(test)]
     if let Some((written, error)) = faults::torn(path, bytes, offset) {
         file.write_all_at(written, offset)?;
+        faults::half_written(path);
         return Err(error);
     }
     let _ = path;
     file.write_all_at(bytes, offset)
+}
+
+/// Writes a file that only its owner may read, replacing one of that name at once and durably.
+pub(crate) fn write_secret(path: &Path, secret: &[u8]) -> Result<(), secret_file::WriteError> {
+    #[cfg(test)]
+    faults::before(faults::Operation::WriteSecret(path))
+        .map_err(|source| secret_file::WriteError { path: path.to_owned(), source })?;
+    secret_file::write(path, secret)?;
+    #[cfg(test)]
+    faults::secret_written(path, secret);
+    Ok(())
 }
 
 /// Makes a file's bytes and length durable.

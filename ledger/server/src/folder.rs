@@ -22,19 +22,37 @@ impl Folder {
         Ok(Self { handle: File::open(&path)?, path })
     }
 
-    /// Opens the folder `name` inside this one, made durably if it is not there.
+    /// Opens the folder `name` inside this one, made if it is not there. Its name is durable then,
+    /// and the names in it are: one that is there may be younger than the last sync, of a process
+    /// that was killed or of another thread.
     pub(crate) fn make(&self, name: &str) -> io::Result<Self> {
         let path = self.path.join(name);
-        match disk::create_folder(&path) {
-            Ok(()) => {
-                let made = Self::open(path)?;
-                made.sync()?;
-                self.sync()?;
-                Ok(made)
+        make_name(&path)?;
+        let made = Self::open(path)?;
+        made.sync()?;
+        self.sync()?;
+        Ok(made)
+    }
+
+    /// Opens the folder `path`, it and those above it made durably where they are missing.
+    pub(crate) fn make_all(path: &Path) -> io::Result<Self> {
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            Some(_) => Path::new("."),
+            None => return Self::open(path),
+        };
+        if path.exists() {
+            // It may be younger than its last sync; or old, and above it what is not ours to open.
+            match Self::open(parent).and_then(|parent| parent.sync()) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::open(path),
-            Err(error) => Err(error),
+        } else {
+            let parent = Self::make_all(parent)?;
+            make_name(path)?;
+            parent.sync()?;
         }
+        Self::open(path)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -106,6 +124,14 @@ impl Folder {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes a folder unless it is there.
+fn make_name(path: &Path) -> io::Result<()> {
+    match disk::create_folder(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

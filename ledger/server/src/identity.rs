@@ -10,8 +10,8 @@ use messages::Digest;
 use openssl::error::ErrorStack;
 use transport::secret_file;
 
-use crate::entropy;
 use crate::folder::Folder;
+use crate::{disk, entropy};
 
 /// Who the log is: its origin, its key and what verifies it.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Identity {
         let name = KeyName::new(&origin).map_err(|source| IdentityError::Origin { origin, source })?;
         let key = entropy::ed25519_key().map_err(IdentityError::Generate)?;
         let pem = key.private_key_to_pem_pkcs8().map(zeroize::Zeroizing::new).map_err(IdentityError::Generate)?;
-        secret_file::write(&folder.file(KEY_FILE), &pem).map_err(IdentityError::KeyWrite)?;
+        disk::write_secret(&folder.file(KEY_FILE), &pem).map_err(IdentityError::KeyWrite)?;
         let path = folder.file(KEY_FILE);
         let signer = NoteSigner::new(name, key).map_err(|source| IdentityError::MalformedKey { path, source })?;
         let path = folder.file(VKEY_FILE);
