@@ -19,12 +19,21 @@ struct Recording {
     /// The index as the log left it, each after so many events.
     indexes: Vec<(usize, PathBuf)>,
     seed: u64,
+    /// Lives that were killed.
+    struck: usize,
 }
 
 impl Recording {
-    /// From an empty folder on, three lives with changes of segments, with a blob before each
-    /// append, as a verifier does. The first seed's lives end well; of the others some are killed.
+    /// The first seed's lives end well; of the others some are killed.
     fn make(seed: u64) -> Self {
+        let mut chance = Chance::new(!seed);
+        let kills = [0; 3].map(|_| (seed > 0 && chance.below(3) > 0).then(|| chance.below(120)));
+        Self::of(seed, kills)
+    }
+
+    /// From an empty folder on, three lives with changes of segments, with a blob before each
+    /// append, as a verifier does; each is killed at the operation given, if there are so many.
+    fn of(seed: u64, kills: [Option<usize>; 3]) -> Self {
         let folder = scratch();
         let live = folder.path().join("live");
         fs::create_dir(&live).unwrap();
@@ -38,15 +47,17 @@ impl Recording {
             folder,
             indexes: Vec::new(),
             seed,
+            struck: 0,
         };
-        for life in 0..3 {
-            if seed > 0 && chance.below(3) > 0 {
-                watched.arm(chance.below(120), Fault::Stop);
+        for (life, kill) in kills.into_iter().enumerate() {
+            if let Some(number) = kill {
+                watched.arm(number, Fault::Stop);
             }
             if let Ok(ledger) = Ledger::open(&config(&log)) {
                 let appends = if seed == 0 { 2 } else { chance.below(4) };
                 (0..appends).for_each(|_| recording.append(&ledger, &watched, &mut chance));
             }
+            recording.struck += usize::from(watched.struck().is_some());
             watched.disarm();
             if log.join("index").exists() {
                 let kept = recording.folder.path().join(format!("index-{life}"));
@@ -195,6 +206,22 @@ fn a_power_cut_after_any_operation_loses_nothing_promised() {
     assert!(recording.events.iter().filter(begun).count() > 2, "segments change in the run");
     let cuts = recording.cut_everywhere(None).unwrap();
     assert!(cuts > 400, "{cuts}");
+}
+
+#[test]
+fn a_power_cut_after_a_kill_at_any_operation_and_a_new_start_loses_nothing_promised() {
+    let mut killed = 0;
+    for number in 0.. {
+        let recording = Recording::of(0, [None, Some(number), None]);
+        if recording.struck == 0 {
+            break;
+        }
+        killed += 1;
+        let last = recording.events.len() - 1;
+        let ways = |event, _: &Event| if event == last { vec![(event, 0), (event, 3)] } else { Vec::new() };
+        recording.cut(None, ways).unwrap_or_else(|wrong| panic!("killed at {number}: {wrong}"));
+    }
+    assert!(killed > 60, "{killed}");
 }
 
 #[test]
