@@ -5,7 +5,7 @@
 # fuzz   each parser for FUZZ_SECONDS (600); nightly Rust, cargo-fuzz
 # interop  with stock Keylime, from PyPI     strangers  others' verifiers on our log (part of test)
 
-PURE := -p evidence -p ledger-tlog -p ledger-timestamp -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol
+PURE := -p evidence -p ledger-tlog -p ledger-timestamp -p messages -p agent-protocol -p registrar-protocol -p verifier-protocol -p ledger-protocol -p ledger-history
 
 FUZZ_SECONDS ?= 600
 

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 use transport::secret_file;
@@ -39,14 +39,21 @@ pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> i
     file.write_all_at(bytes, offset)
 }
 
-/// Writes a file that only its owner may read, replacing one of that name at once and durably.
-pub(crate) fn write_secret(path: &Path, secret: &[u8]) -> Result<(), secret_file::WriteError> {
+/// Has `write` write a file that only its owner may read, replacing one of that name at once and
+/// durably; `failed` makes its error from that of the disk.
+pub(crate) fn write_secret<E>(
+    path: &Path,
+    write: impl FnOnce() -> Result<(), E>,
+    failed: impl FnOnce(secret_file::WriteError) -> E,
+) -> Result<(), E> {
     #[cfg(test)]
-    faults::before(faults::Operation::WriteSecret(path))
-        .map_err(|source| secret_file::WriteError { path: path.to_owned(), source })?;
-    secret_file::write(path, secret)?;
+    if let Err(source) = faults::before(faults::Operation::WriteSecret(path)) {
+        return Err(failed(secret_file::WriteError { path: path.to_owned(), source }));
+    }
+    let _ = (path, failed);
+    write()?;
     #[cfg(test)]
-    faults::secret_written(path, secret);
+    faults::secret_written(path);
     Ok(())
 }
 
@@ -86,11 +93,11 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Creates a folder.
-pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+/// Creates a folder with these permission bits, less the umask.
+pub(crate) fn create_folder(path: &Path, mode: u32) -> io::Result<()> {
     #[cfg(test)]
     faults::before(faults::Operation::CreateFolder(path))?;
-    fs::create_dir(path)
+    fs::DirBuilder::new().mode(mode).create(path)
 }
 
 /// Cuts a file.

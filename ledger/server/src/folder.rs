@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::{disk, entropy};
@@ -27,15 +28,23 @@ impl Folder {
     /// that was killed or of another thread.
     pub(crate) fn make(&self, name: &str) -> io::Result<Self> {
         let path = self.path.join(name);
-        make_name(&path)?;
+        make_name(&path, FOLDER_MODE)?;
         let made = Self::open(path)?;
         made.sync()?;
         self.sync()?;
         Ok(made)
     }
 
-    /// Opens the folder `path`, it and those above it made durably where they are missing.
-    pub(crate) fn make_all(path: &Path) -> io::Result<Self> {
+    /// Opens the folder `path`, durable as [`Folder::make`] makes it. Where it is missing, it is made
+    /// so that its owner alone may enter it, and those above it as they come; one that is there stays
+    /// as it is.
+    pub(crate) fn make_private(path: &Path) -> io::Result<Self> {
+        let made = Self::make_all(path, PRIVATE_MODE)?;
+        made.sync()?;
+        Ok(made)
+    }
+
+    fn make_all(path: &Path, mode: u32) -> io::Result<Self> {
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             Some(_) => Path::new("."),
@@ -48,8 +57,8 @@ impl Folder {
                 synced => synced?,
             }
         } else {
-            let parent = Self::make_all(parent)?;
-            make_name(path)?;
+            let parent = Self::make_all(parent, FOLDER_MODE)?;
+            make_name(path, mode)?;
             parent.sync()?;
         }
         Self::open(path)
@@ -128,11 +137,17 @@ impl Folder {
 }
 
 /// Makes a folder unless it is there.
-fn make_name(path: &Path) -> io::Result<()> {
-    match disk::create_folder(path) {
+fn make_name(path: &Path, mode: u32) -> io::Result<()> {
+    match disk::create_folder(path, mode) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// The permission bits of a folder in which others than its owner may make and remove files.
+pub(crate) fn writable_by_others(path: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+    Ok((mode & 0o022 != 0).then_some(mode))
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -143,3 +158,9 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// How the names of files begin that are not finished.
 const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// Of a folder whose parent keeps others out, or is not ours; less the umask.
+const FOLDER_MODE: u32 = 0o777;
+
+/// Of the folders that hold a log.
+const PRIVATE_MODE: u32 = 0o700;

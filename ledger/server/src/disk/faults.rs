@@ -57,6 +57,8 @@ pub(crate) struct Watched(Arc<Disk>);
 #[derive(Debug)]
 struct Disk {
     folder: PathBuf,
+    /// Held while the disk stalls.
+    gate: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -71,7 +73,7 @@ struct State {
 
 impl Watched {
     pub(crate) fn new(folder: &Path) -> Self {
-        let disk = Arc::new(Disk { folder: folder.to_owned(), state: Mutex::default() });
+        let disk = Arc::new(Disk { folder: folder.to_owned(), gate: Mutex::default(), state: Mutex::default() });
         lock(&DISKS).push(Arc::clone(&disk));
         Self(disk)
     }
@@ -85,6 +87,11 @@ impl Watched {
     pub(crate) fn disarm(&self) {
         let mut state = lock(&self.0.state);
         (state.armed, state.struck) = (None, None);
+    }
+
+    /// Lets every operation wait until what this returns is dropped.
+    pub(crate) fn stall(&self) -> MutexGuard<'_, ()> {
+        lock(&self.0.gate)
     }
 
     /// The operation that failed first.
@@ -121,6 +128,7 @@ pub(super) fn before(operation: Operation<'_>) -> io::Result<()> {
     let Some(disk) = watching(path) else {
         return Ok(());
     };
+    drop(lock(&disk.gate));
     let mut state = lock(&disk.state);
     if let Err(error) = state.strike(|| format!("{operation:?}")) {
         state.kill();
@@ -150,9 +158,10 @@ pub(super) fn folder_synced(path: &Path) {
     }
 }
 
-pub(super) fn secret_written(path: &Path, secret: &[u8]) {
+pub(super) fn secret_written(path: &Path) {
     if let Some(disk) = watching(path) {
-        lock(&disk.state).events.push(Event::Secret(path.to_owned(), secret.to_vec()));
+        let secret = std::fs::read(path).unwrap_or_default();
+        lock(&disk.state).events.push(Event::Secret(path.to_owned(), secret));
     }
 }
 

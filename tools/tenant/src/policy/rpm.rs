@@ -5,18 +5,26 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::Path,
 };
 
 use evidence::algorithm::HashAlgorithm;
 
-use super::archive::{BUFFER_BYTES, FILES_MAX, Found, UnreadableArchive, path_of};
+use super::archive::{BUFFER_BYTES, FILES_MAX, Found, FoundFile, UnreadableArchive, path_of};
 
 /// Hands on the regular files that a package's header lists.
 pub(super) fn read(path: &Path, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Result<(), UnreadableArchive> {
     let file = File::open(path).map_err(UnreadableArchive::io("the package"))?;
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+    read_from(&mut BufReader::with_capacity(BUFFER_BYTES, file), algorithm, found)
+}
+
+/// Hands on the regular files of a package that is read from its first byte.
+pub(super) fn read_from(
+    mut reader: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
     let mut lead = [0; LEAD_BYTES];
     reader.read_exact(&mut lead).map_err(UnreadableArchive::io("the package's lead"))?;
     if !lead.starts_with(&LEAD_MAGIC) {
@@ -63,7 +71,8 @@ fn list(header: &Header, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Res
         }
         let folder = usize::try_from(at(&indexes)).ok().and_then(|index| folders.get(index));
         let folder = folder.ok_or_else(|| malformed("the number of a folder"))?;
-        found(path_of(&format!("{folder}/{name}"))?, digest.to_ascii_lowercase());
+        let path = path_of(&format!("{folder}/{name}"))?;
+        found(FoundFile::Listed { path, digest: digest.to_ascii_lowercase() });
     }
     Ok(())
 }
