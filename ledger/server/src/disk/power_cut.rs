@@ -97,9 +97,10 @@ impl Arrival<'_> {
                 parts
             }
             Self::Subset(chance) => {
-                let part = |_| match chance.below(5) {
+                let part = |_| match chance.below(6) {
                     0 | 1 => Part::Nothing,
                     2 => Part::Torn,
+                    3 => Part::Holed,
                     _ => Part::Whole,
                 };
                 (0..changes).map(part).collect()
@@ -110,6 +111,8 @@ impl Arrival<'_> {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Part {
+    /// The second half has arrived and the first has not.
+    Holed,
     Nothing,
     Torn,
     Whole,
@@ -277,11 +280,15 @@ impl NameChange {
 impl Change {
     fn arrive(&self, part: Part, bytes: &mut Vec<u8>) {
         match (part, self) {
-            (Part::Nothing, _) | (Part::Torn, Self::Cut(_)) => {}
+            (Part::Nothing, _) | (Part::Holed | Part::Torn, Self::Cut(_)) => {}
             (Part::Whole, _) => self.apply(bytes),
             (Part::Torn, Self::Write(offset, written)) => {
                 let (first, _) = written.split_at(written.len() / 2);
                 Self::Write(*offset, first.to_vec()).apply(bytes);
+            }
+            (Part::Holed, Self::Write(offset, written)) => {
+                let (first, second) = written.split_at(written.len() / 2);
+                Self::Write(offset + first.len() as u64, second.to_vec()).apply(bytes);
             }
         }
     }
