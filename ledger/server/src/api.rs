@@ -1,5 +1,6 @@
 //! The routes: who may ask what, and which answer means what. Source: `docs/spec/ledger-api.md`.
 
+mod places;
 mod reads;
 mod receipts;
 mod stamps;
@@ -16,6 +17,7 @@ use messages::ledger::{APPEND_BYTES_MAX, BLOB_BYTES_MAX, FLEET_PATH};
 use serde::Serialize;
 use transport::router::{Access, Request, Response, Route};
 
+use self::places::Places;
 use crate::engine::{AppendFailed, Ledger, chain};
 
 /// Every route of a ledger. With `public_read`, checkpoint and tiles need no certificate; all
@@ -24,9 +26,10 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
     let tiles = if public_read { Access::PUBLIC } else { Access::READER };
     let get = |pattern, access, handler| route(ledger, Method::GET, pattern, access, 0, handler);
     let append = Arc::clone(ledger);
+    let places = Places::default();
     vec![
         Route::new(Method::POST, "/ledger/v1/append", Access::SERVICE, APPEND_BYTES_MAX, move |request| {
-            writes::append(Arc::clone(&append), request)
+            writes::append(Arc::clone(&append), places.clone(), request)
         }),
         route(ledger, Method::PUT, "/ledger/v1/blobs/:digest", Access::SERVICE, BLOB_BYTES_MAX, writes::put_blob),
         get("/ledger/v1/blobs/:digest", Access::READER, reads::blob),
@@ -80,10 +83,14 @@ fn route(
 enum Refusal {
     /// The caller asks wrongly (400).
     Malformed(String),
+    /// The caller contradicts itself (422).
+    Contradiction(String),
     /// There is no such thing (404).
     NotFound(&'static str),
     /// Something here is broken (500); the caller learns no details.
     Broken(String),
+    /// The caller has as much on the way as one caller may have (429).
+    TooMany(&'static str),
     /// Try again later (503).
     Unavailable(String),
 }
@@ -96,14 +103,14 @@ impl Refusal {
     fn into_response(self, request_id: &str) -> Response {
         match self {
             Self::Malformed(text) => refusal(StatusCode::BAD_REQUEST, &text),
+            Self::Contradiction(text) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &text),
             Self::NotFound(text) => refusal(StatusCode::NOT_FOUND, text),
             Self::Broken(reason) => {
                 tracing::error!(reason, request_id, "a request was not answered");
                 refusal(StatusCode::INTERNAL_SERVER_ERROR, "The ledger cannot read its own files; see its log")
             }
-            Self::Unavailable(text) => {
-                refusal(StatusCode::SERVICE_UNAVAILABLE, &text).with_header(RETRY_AFTER, HeaderValue::from_static("1"))
-            }
+            Self::TooMany(text) => later(refusal(StatusCode::TOO_MANY_REQUESTS, text)),
+            Self::Unavailable(text) => later(refusal(StatusCode::SERVICE_UNAVAILABLE, &text)),
         }
     }
 }
@@ -111,12 +118,19 @@ impl Refusal {
 impl From<AppendFailed> for Refusal {
     fn from(failed: AppendFailed) -> Self {
         match failed {
+            AppendFailed::KeyReused => Self::Contradiction(failed.to_string()),
             AppendFailed::Refused(reason) => Self::Malformed(reason.to_string()),
             AppendFailed::Busy | AppendFailed::Failed { .. } | AppendFailed::Stopping => {
                 Self::Unavailable(failed.to_string())
             }
         }
     }
+}
+
+/// With the time after which another attempt makes sense: a second, in which a disk writes far more
+/// than can wait for it.
+fn later(refusal: Response) -> Response {
+    refusal.with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn refusal(status: StatusCode, text: &str) -> Response {

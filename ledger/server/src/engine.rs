@@ -36,7 +36,7 @@ use ledger_tlog::tree::{TreeError, TreeHead, consistency_proof, inclusion_proof}
 use messages::Digest;
 use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, Item};
 use serde_bytes::ByteBuf;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
@@ -64,6 +64,9 @@ pub struct LogConfig {
     /// The log's name, when it is new; one is made up if none is given. A log that exists must
     /// have this name.
     pub origin: Option<String>,
+    /// The folder of the lock that says what was signed last; `lock` in the data directory if
+    /// `None`. It is made with the log and must be there ever after.
+    pub lock: Option<PathBuf>,
     /// The data directory.
     pub path: PathBuf,
     /// Bytes after which the next segment is begun.
@@ -83,6 +86,7 @@ impl LogConfig {
         Self {
             checkpoint_interval: CHECKPOINT_INTERVAL,
             instance: "ledger".to_owned(),
+            lock: None,
             origin: None,
             path: path.into(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
@@ -119,6 +123,8 @@ pub(crate) struct Shared {
     failure: OnceLock<String>,
     pub(crate) index: Arc<Index>,
     pub(crate) levels: Arc<Levels>,
+    /// Told when the lock was not moved on.
+    pub(crate) lock_lost: Notify,
     pub(crate) origin: String,
     progress: Mutex<Progress>,
     progressed: Condvar,
@@ -159,6 +165,9 @@ pub enum AppendFailed {
         /// What failed.
         reason: String,
     },
+    /// The key names another request, or another submitter's; nothing was appended.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     /// The request is refused as a whole.
     #[error("{0}")]
     Refused(RequestRefused),
@@ -196,7 +205,7 @@ impl Ledger {
         let path = config.path.join(STAMPS_FOLDER);
         let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
         let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
-        let verifier = opened.identity.signer.verifier();
+        let verifier = opened.identity.verifier();
         let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
             .map_err(OpenError::Witnesses)?;
         let shared = Arc::new(Shared {
@@ -208,6 +217,7 @@ impl Ledger {
             failure: OnceLock::new(),
             index: opened.index,
             levels: opened.levels,
+            lock_lost: Notify::new(),
             origin: opened.identity.origin().to_owned(),
             progress: Mutex::new(Progress {
                 head: opened.level_writer.tree_head(),
@@ -241,12 +251,12 @@ impl Ledger {
         let indexing = indexing::Indexing { shared: Arc::clone(&shared) };
         let signing = signing::Signing {
             guard: opened.guard,
+            identity: opened.identity,
             interval: config.checkpoint_interval,
             lock: opened.lock,
             root: opened.root,
             shared: Arc::clone(&shared),
-            signed: opened.signed.map(|signed| signed.note),
-            signer: opened.identity.signer,
+            signed: opened.signed.map(|signed| signed.note).unwrap_or_default(),
             witnessing,
         };
         let threads = vec![
@@ -279,7 +289,7 @@ impl Ledger {
         let idempotency_key = entropy::idempotency_key()
             .map_err(|error| AppendFailed::Failed { reason: format!("no random bytes: {error}") })?;
         let groups = vec![Group { agent: None, expected: None, items }];
-        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups })?;
+        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups }, None)?;
         let answer = self.received(reply.blocking_recv())?;
         match answer.results.as_slice() {
             [GroupResult::Appended(receipts)] => Ok(receipts.last().map_or(0, |receipt| receipt.index + 1)),
@@ -289,10 +299,22 @@ impl Ledger {
 
     /// Appends a request's groups and answers when they are durable.
     ///
+    /// The same request under the same key gets its first answer again, and appends nothing.
+    ///
     /// # Errors
     /// [`AppendFailed`]; only [`AppendFailed::Failed`] leaves open whether the groups are in the log.
     pub async fn append(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
+        self.received(reply.await)
+    }
+
+    /// As [`Ledger::append`], for the holder of a certificate: its keys are not those of others.
+    pub(crate) async fn append_for(
+        &self,
+        submitter: Arc<str>,
+        request: AppendRequest,
+    ) -> Result<AppendAnswer, AppendFailed> {
+        let reply = self.submit(request, Some(submitter))?;
         self.received(reply.await)
     }
 
@@ -304,18 +326,22 @@ impl Ledger {
     /// # Panics
     /// Inside an asynchronous runtime.
     pub fn append_blocking(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
         self.received(reply.blocking_recv())
     }
 
-    fn submit(&self, request: AppendRequest) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
+    fn submit(
+        &self,
+        request: AppendRequest,
+        submitter: Option<Arc<str>>,
+    ) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
         if self.shared.failure.get().is_some() {
             return Err(self.shared.failed());
         }
         let (reply, answer) = oneshot::channel();
         let input = lock(&self.input);
         let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
-        match input.try_send(Submission { request, reply }) {
+        match input.try_send(Submission { reply, request, submitter }) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
             Err(TrySendError::Disconnected(_)) => Err(self.shared.failed()),

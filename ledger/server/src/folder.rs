@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::{disk, entropy};
@@ -107,6 +108,24 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Makes a folder that its owner alone may enter, and those above it as they come; one that is
+/// there stays as it is.
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The permission bits of a folder in which others than its owner may make and remove files.
+pub(crate) fn writable_by_others(path: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+    Ok((mode & 0o022 != 0).then_some(mode))
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {

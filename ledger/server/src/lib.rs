@@ -14,6 +14,7 @@ mod folder;
 mod fsck;
 mod identity;
 mod levels;
+mod lock;
 mod maintenance;
 mod ownership;
 mod receipts;
@@ -23,13 +24,16 @@ mod stamping;
 mod stamps;
 mod static_export;
 mod store;
+mod trust_files;
 mod witnessing;
 
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
-pub use identity::IdentityError;
-pub use maintenance::{info, reindex};
+pub use identity::{IdentityError, InitError, init};
+pub use ledger_keys::KeyType;
+pub use lock::LockError;
+pub use maintenance::{info, info_of, reindex, reindex_log};
 pub use ownership::OwnershipError;
 pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::BatchFlaw;
@@ -37,6 +41,7 @@ pub use service::{Config, Running, StartError, StopError, start};
 pub use stamping::{StampingAuthority, StampingAuthorityError, StampingConfig, StampingNameTaken};
 pub use static_export::{ExportError, ExportReport, export};
 pub use store::IndexError;
+pub use trust_files::{TrustFileError, certificates};
 pub use witnessing::{
     Contradiction, WITNESS_TIMEOUT, WitnessConfig, WitnessPolicy, WitnessPolicyError, WitnessesRefuse,
 };

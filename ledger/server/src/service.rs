@@ -116,6 +116,12 @@ impl Running {
         &self.ledger.shared.vkey
     }
 
+    /// Returns when another process has taken the lock, or it cannot be written: this process must
+    /// end then. Waits for ever otherwise.
+    pub async fn lock_lost(&self) {
+        self.ledger.shared.lock_lost.notified().await;
+    }
+
     /// Waits until the shutdown is over, a last checkpoint is signed and the log is closed.
     ///
     /// # Errors

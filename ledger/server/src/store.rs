@@ -114,8 +114,8 @@ impl Index {
         for found in self.db.scan_prefix([ANSWER]) {
             let (key, value) = found.map_err(self.failed())?;
             let number = key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())?;
-            let (key, outcomes): RememberedAnswer = self.decode(&value)?;
-            answers.remember(key, outcomes);
+            let (key, answered): RememberedAnswer = self.decode(&value)?;
+            answers.remember(key, answered);
             oldest.get_or_insert(number);
             next = number + 1;
         }
@@ -175,6 +175,12 @@ impl Index {
             key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())
         });
         sizes.collect()
+    }
+
+    /// Size of the latest checkpoint recorded.
+    pub(crate) fn last_checkpoint(&self) -> Result<Option<u64>, IndexError> {
+        let found = self.db.scan_prefix([CHECKPOINT]).next_back().transpose().map_err(self.failed())?;
+        found.map(|(key, _)| key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())).transpose()
     }
 
     /// The end of a chain.

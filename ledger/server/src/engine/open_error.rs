@@ -11,6 +11,7 @@ use ledger_tlog::tree::TreeError;
 use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
 use crate::identity::{IdentityError, VKEY_FILE};
+use crate::lock::LockError;
 use crate::ownership::OwnershipError;
 use crate::receipts::ReceiptKeyError;
 use crate::segment::BatchFlaw;
@@ -79,12 +80,9 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// The lock is gone.
-    #[error("{path} is missing although checkpoints were signed; restore it from a copy", path = path.display())]
-    LockMissing {
-        /// Its file.
-        path: PathBuf,
-    },
+    /// The lock that says what was signed last is missing, taken, or another log's.
+    #[error("the log does not start without its lock")]
+    Lock(#[source] LockError),
     /// A note is not one of this log's checkpoints.
     #[error("{path} is no checkpoint of this log; restore it from a copy", path = path.display())]
     Note {
@@ -167,6 +165,14 @@ pub enum OpenError {
     /// The system gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// Others than its owner may change the log's files.
+    #[error("{path} has mode {mode:o}: others may write there; run: chmod go-w {path}", path = path.display())]
+    Writable {
+        /// The data directory or the lock's.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A witness knows of another history, or none can be asked.
     #[error("the log does not start before its witnesses")]
     Witnesses(#[source] WitnessesRefuse),

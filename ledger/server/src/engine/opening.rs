@@ -18,11 +18,12 @@ use super::indexing::Ends;
 use super::replay::Replay;
 use super::{LogConfig, OpenError};
 use crate::blobs::Blobs;
-use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
+use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::disk;
-use crate::folder::Folder;
+use crate::folder::{Folder, create_private, writable_by_others};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
 use crate::levels::{LevelWriter, Levels};
+use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER};
 use crate::ownership::Ownership;
 use crate::segment::{
     BatchFlaw, BatchReader, Location, MARK_INTERVAL, Mark, SegmentFile, Segments, Writer, header,
@@ -42,7 +43,7 @@ pub(super) struct Opened {
     pub(super) index: Arc<Index>,
     pub(super) level_writer: LevelWriter,
     pub(super) levels: Arc<Levels>,
-    pub(super) lock: Lock,
+    pub(super) lock: Box<dyn CheckpointLock>,
     pub(super) ownership: Ownership,
     pub(super) root: Folder,
     pub(super) segments: Arc<Segments>,
@@ -62,7 +63,6 @@ pub(crate) struct Folders {
     pub(crate) blobs: Folder,
     pub(crate) checkpoints: Folder,
     pub(crate) levels: Folder,
-    pub(crate) lock: Folder,
     pub(crate) root: Folder,
     pub(crate) segments: Folder,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Folders {
 pub(crate) fn folders(path: &Path, make: bool) -> Result<Folders, OpenError> {
     let failed = |operation, path: PathBuf| move |source| OpenError::Io { operation, path, source };
     if make {
-        fs::create_dir_all(path).map_err(failed("create", path.to_owned()))?;
+        create_private(path).map_err(failed("create", path.to_owned()))?;
     }
     let root = Folder::open(path).map_err(failed("open", path.to_owned()))?;
     let inner = |name: &str| {
@@ -82,7 +82,6 @@ pub(crate) fn folders(path: &Path, make: bool) -> Result<Folders, OpenError> {
         blobs: inner("blobs")?,
         checkpoints: inner("checkpoints")?,
         levels: inner("levels")?,
-        lock: inner("lock")?,
         segments: inner("segments")?,
         root,
     })
@@ -132,13 +131,16 @@ pub(super) fn open(
     config: &LogConfig,
     prepare: impl FnOnce(&Path) -> Result<(), OpenError>,
 ) -> Result<Opened, OpenError> {
-    let Folders { blobs, checkpoints, levels, lock, root, segments } = folders(&config.path, true)?;
+    let Folders { blobs, checkpoints, levels, root, segments } = folders(&config.path, true)?;
+    expect_private(&config.path)?;
     let ownership = Ownership::take(&config.path).map_err(OpenError::Ownership)?;
     prepare(&config.path)?;
-    let identity = identity(config, &root, &segments, &lock)?;
-    let (blobs, checkpoints, lock) = (Blobs::new(blobs), Checkpoints::new(checkpoints), Lock::new(lock));
-    remove_temporary(&root, &segments, &blobs, &checkpoints, &lock)?;
-    let signed = signed(&root, &lock, &checkpoints, &identity)?;
+    let (lock, identity) = lock_and_identity(config, &root, &segments)?;
+    let opened = Checkpoints::open(checkpoints);
+    let checkpoints = opened.map_err(|source| io_error("list", &root.file("checkpoints"), source))?;
+    let blobs = Blobs::new(blobs);
+    remove_temporary(&root, &segments, &blobs, &checkpoints)?;
+    let signed = signed(&root, lock.as_ref(), &checkpoints, &identity)?;
     let (index, state, (answers, oldest, next)) = index(&root)?;
     let index = Arc::new(index);
     index_checkpoints(&index, &checkpoints, &root, &identity)?;
@@ -192,17 +194,34 @@ pub(super) fn open(
     })
 }
 
-/// The key of the log that is there, or a new one where no log has begun.
-fn identity(config: &LogConfig, root: &Folder, segments: &Folder, lock: &Folder) -> Result<Identity, OpenError> {
-    let entries = |folder: &Folder| folder.names().map_err(|source| io_error("list", folder.path(), source));
-    let begun = root.file(VKEY_FILE).exists() || !entries(segments)?.is_empty() || !entries(lock)?.is_empty();
-    if !begun {
-        tracing::info!(path = %root.path().display(), "a new log begins; keep a copy of {KEY_FILE}");
-        return Identity::create(root, config.origin.as_deref()).map_err(OpenError::Identity);
+/// Files that say what this log is and what it signed must not be anyone's to replace.
+fn expect_private(path: &Path) -> Result<(), OpenError> {
+    match writable_by_others(path).map_err(|source| io_error("look at", path, source))? {
+        Some(mode) => Err(OpenError::Writable { path: path.to_owned(), mode }),
+        None => Ok(()),
     }
+}
+
+/// Lock and key of the log that is there, or new ones where no log has begun: the lock first, so
+/// that a log that has its verifier key has its lock.
+fn lock_and_identity(
+    config: &LogConfig,
+    root: &Folder,
+    segments: &Folder,
+) -> Result<(Box<dyn CheckpointLock>, Identity), OpenError> {
+    let path = config.lock.clone().unwrap_or_else(|| root.file(LOCK_FOLDER));
+    let entries = segments.names().map_err(|source| io_error("list", segments.path(), source))?;
+    if !root.file(VKEY_FILE).exists() && entries.is_empty() {
+        let lock = FileLock::create(&path).map_err(OpenError::Lock)?;
+        tracing::info!(path = %root.path().display(), "a new log begins; keep a copy of {KEY_FILE}");
+        let identity = Identity::create(root, config.origin.as_deref()).map_err(OpenError::Identity)?;
+        return Ok((Box::new(lock), identity));
+    }
+    let lock = FileLock::open(&path).map_err(OpenError::Lock)?;
+    expect_private(&path)?;
     let identity = Identity::load(root.path()).map_err(OpenError::Identity)?;
     identity.expect_origin(config.origin.as_deref()).map_err(OpenError::Identity)?;
-    Ok(identity)
+    Ok((Box::new(lock), identity))
 }
 
 fn remove_temporary(
@@ -210,48 +229,43 @@ fn remove_temporary(
     segments: &Folder,
     blobs: &Blobs,
     checkpoints: &Checkpoints,
-    lock: &Lock,
 ) -> Result<(), OpenError> {
     let removed = root
         .remove_temporary()
         .and_then(|()| segments.remove_temporary())
         .and_then(|()| blobs.remove_temporary())
-        .and_then(|()| checkpoints.remove_temporary())
-        .and_then(|()| lock.remove_temporary());
+        .and_then(|()| checkpoints.remove_temporary());
     removed.map_err(|source| io_error("remove unfinished files in", root.path(), source))
 }
 
 /// What the lock says was signed last.
 fn signed(
     root: &Folder,
-    lock: &Lock,
+    lock: &dyn CheckpointLock,
     checkpoints: &Checkpoints,
     identity: &Identity,
 ) -> Result<Option<Signed>, OpenError> {
-    let path = root.file("lock").join("checkpoint");
     let public_path = root.file(PUBLIC_FILE);
-    let held = lock.load().map_err(|source| io_error("read", &path, source))?;
+    let note = lock.load().map_err(OpenError::Lock)?;
     let public = root.read(PUBLIC_FILE).map_err(|source| io_error("read", &public_path, source))?;
-    let (sizes, _) = checkpoints.sizes().map_err(|source| io_error("list", &root.file("checkpoints"), source))?;
-    let Some(note) = held else {
-        if public.is_some() || !sizes.is_empty() {
-            return Err(OpenError::LockMissing { path });
-        }
-        return Ok(None);
-    };
-    let head = head_of(&note, &path, identity)?;
-    let mut newest = sizes.last().copied().unwrap_or(0);
+    let newest = checkpoints.newest().map_err(|source| io_error("list", &root.file("checkpoints"), source))?;
+    let mut newest = newest.unwrap_or(0);
     if let Some(public) = public {
         newest = newest.max(head_of(&public, &public_path, identity)?.tree_size);
     }
-    if newest > head.tree_size {
-        return Err(OpenError::PublicNewer { path: public_path, public: newest, signed: head.tree_size });
+    let signed = match note.is_empty() {
+        true => None,
+        false => Some(Signed { head: head_of(&note, &lock.place(), identity)?, note }),
+    };
+    let size = signed.as_ref().map_or(0, |signed| signed.head.tree_size);
+    if newest > size {
+        return Err(OpenError::PublicNewer { path: public_path, public: newest, signed: size });
     }
-    Ok(Some(Signed { head, note }))
+    Ok(signed)
 }
 
 fn head_of(note: &[u8], path: &Path, identity: &Identity) -> Result<TreeHead, OpenError> {
-    let opened = open_note(note, identity.signer.verifier());
+    let opened = open_note(note, identity.verifier());
     let opened = opened.map_err(|source| OpenError::Note { path: path.to_owned(), source })?;
     Ok(*opened.tree_head())
 }
@@ -343,15 +357,17 @@ fn index_checkpoints(
     root: &Folder,
     identity: &Identity,
 ) -> Result<(), OpenError> {
-    let path = root.file("checkpoints");
-    let (sizes, _) = checkpoints.sizes().map_err(|source| io_error("list", &path, source))?;
+    let folder = root.file("checkpoints");
+    // The index lags behind a crash by a second or so; it has all before the folder of its latest.
+    let last = index.last_checkpoint().map_err(OpenError::Index)?.unwrap_or(0);
+    let (from, sizes) = checkpoints.sizes_around(last).map_err(|source| io_error("list", &folder, source))?;
     let known: BTreeSet<u64> =
-        index.checkpoints(0, u64::MAX, usize::MAX).map_err(OpenError::Index)?.into_iter().collect();
+        index.checkpoints(from, u64::MAX, usize::MAX).map_err(OpenError::Index)?.into_iter().collect();
     if let Some(missing) = known.iter().find(|size| sizes.binary_search(size).is_err()) {
-        return Err(OpenError::CheckpointMissing { path: path.join(missing.to_string()) });
+        return Err(OpenError::CheckpointMissing { path: checkpoints.path(*missing) });
     }
     for size in sizes.into_iter().filter(|size| !known.contains(size)) {
-        let path = path.join(size.to_string());
+        let path = checkpoints.path(size);
         let note = checkpoints.read(size).map_err(|source| io_error("read", &path, source))?.unwrap_or_default();
         head_of(&note, &path, identity)?;
         index.add_checkpoint(size, &Digest(openssl::sha::sha256(&note))).map_err(OpenError::Index)?;
@@ -370,7 +386,7 @@ fn republish(
         return Ok(());
     };
     let size = head.tree_size;
-    let kept = root.file("checkpoints").join(size.to_string());
+    let kept = checkpoints.path(size);
     checkpoints.keep(size, note).map_err(|source| io_error("write", &kept, source))?;
     index.add_checkpoint(size, &Digest(openssl::sha::sha256(note))).map_err(OpenError::Index)?;
     let public = root.file(PUBLIC_FILE);
@@ -419,7 +435,14 @@ fn read_segments(
         }
         loop {
             match reader.next() {
-                Ok(None) => break,
+                Ok(None) if is_last && reader.slack() > 0 => {
+                    trim(&path, reader.offset()).map_err(|source| io_error("cut", &path, source))?;
+                    break;
+                }
+                Ok(None) => {
+                    reader.expect_no_slack().map_err(|flaw| damaged(reader.offset(), flaw))?;
+                    break;
+                }
                 Ok(Some(batch)) => {
                     replay.batch(&batch, *first, reader.offset())?;
                     let marks = batch.entries().zip(batch.first..).map(|((offset, _), index)| Mark { index, offset });
@@ -457,13 +480,19 @@ fn tail(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
 /// Cuts off a batch that was never finished, keeping its bytes aside for whoever wants to know.
 fn cut(root: &Folder, path: &Path, first: u64, offset: u64, tail: &[u8]) -> Result<(), OpenError> {
     tracing::warn!(path = %path.display(), offset, bytes = tail.len(), "a batch that was never confirmed is cut off");
+    // What was written ahead says nothing.
+    let length = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let tail = tail.get(..length).unwrap_or_default();
     let kept = root.make("torn").and_then(|torn| torn.replace(&format!("{first:020}-{offset}"), tail));
     kept.map_err(|source| io_error("write", &root.file("torn"), source))?;
-    let cut = disk::open(path, OpenOptions::new().write(true)).and_then(|file| {
-        disk::set_len(&file, path, offset)?;
-        disk::sync(&file, path)
-    });
-    cut.map_err(|source| io_error("cut", path, source))
+    trim(path, offset).map_err(|source| io_error("cut", path, source))
+}
+
+/// Makes a segment's file end at `length`, durably.
+fn trim(path: &Path, length: u64) -> io::Result<()> {
+    let file = disk::open(path, OpenOptions::new().write(true))?;
+    disk::set_len(&file, path, length)?;
+    disk::sync(&file, path)
 }
 
 pub(super) fn io_error(operation: &'static str, path: &Path, source: io::Error) -> OpenError {

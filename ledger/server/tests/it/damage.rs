@@ -196,7 +196,7 @@ fn a_start_refuses_where_something_is_lost() {
     });
     assert!(matches!(error, Err(OpenError::SignedLost { .. })), "{error:?}");
     let error = open_after(&rig, |data| fs::remove_file(data.join("lock/checkpoint")).unwrap()).unwrap_err();
-    assert!(matches!(&error, OpenError::LockMissing { .. }), "{error:?}");
+    assert!(matches!(&error, OpenError::Lock(ledger_server::LockError::Missing { .. })), "{error:?}");
     let error = open_after(&rig, |data| flip(data.join("lock/checkpoint"), 20)).unwrap_err();
     assert!(matches!(&error, OpenError::Note { .. }), "{error:?}");
     let error = open_after(&rig, |data| {

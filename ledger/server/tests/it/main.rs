@@ -1,9 +1,13 @@
 //! The ledger as its callers meet it: over sockets, killed, starved, damaged.
 
 mod api;
+mod clients;
 mod crash;
 mod damage;
 mod entries;
+mod hostile;
+mod keys;
+mod lock;
 mod receipts;
 mod rig;
 mod stamping;

@@ -148,6 +148,7 @@ fn another_logs_key_is_refused() {
         to: None,
         policy_signers: None,
         witnesses: None,
+        stamps: None,
     };
     let report = verify(&story.path(), &question);
     assert_eq!(report.conclusion, Conclusion::False);
@@ -171,6 +172,7 @@ fn a_bundle_about_another_agent_is_refused() {
         to: None,
         policy_signers: None,
         witnesses: None,
+        stamps: None,
     };
     assert_eq!(verify(&folder, &question).conclusion, Conclusion::False);
     // Nor does it help to write the other agent's name into the index.

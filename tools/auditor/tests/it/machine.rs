@@ -231,7 +231,8 @@ impl Story {
         let roots = self.roots();
         let log_key = self.log.signer.verifier();
         let (roots, witnesses) = (Some(&roots), None);
-        let question = Question { log_key, roots, agent: None, from: None, to: None, policy_signers, witnesses };
+        let question =
+            Question { log_key, roots, agent: None, from: None, to: None, policy_signers, witnesses, stamps: None };
         verify(&self.path(), &question)
     }
 

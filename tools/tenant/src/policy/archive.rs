@@ -44,6 +44,9 @@ pub(super) enum UnreadableArchive {
     /// A part every such file has is not there.
     #[error("there is no {what}")]
     Missing { what: &'static str },
+    /// It is not the package that an index lists.
+    #[error("its {algorithm} is not the one that the repository's index lists")]
+    NotListed { algorithm: &'static str },
     /// A path that leads out of the root.
     #[error("the path {path:?} leads out of the root")]
     Path { path: String },

@@ -19,7 +19,15 @@ use super::archive::{
 /// Hands on the regular files of a package.
 pub(super) fn read(path: &Path, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Result<(), UnreadableArchive> {
     let file = File::open(path).map_err(UnreadableArchive::io("the package"))?;
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+    read_from(&mut BufReader::with_capacity(BUFFER_BYTES, file), algorithm, found)
+}
+
+/// Hands on the regular files of a package that is read from its first byte.
+pub(super) fn read_from(
+    mut reader: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
     let (mut data, compression) = data_member(&mut reader)?;
     let contents = match compression {
         Some(compression) => compression.open_all(&mut data).map_err(UnreadableArchive::io("data.tar"))?,

@@ -1,6 +1,7 @@
 //! Digests gathered on all cores: one thread finds files and packages, the others hash them.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, IsTerminal},
     num::NonZero,
@@ -20,7 +21,9 @@ use super::{
     archive::{Found, FoundFile, UnreadableArchive, hash, usr_merged},
     deb,
     document::{Lists, add},
-    initrd, root, rpm,
+    initrd,
+    repository::{self, ListedPackage, ReadPackage, Reading, RepositoryRejected},
+    root, rpm,
 };
 use crate::failure::Failure;
 
@@ -31,6 +34,9 @@ pub(super) struct Sources<'s> {
     pub(super) initrds: &'s [PathBuf],
     pub(super) debs: &'s [PathBuf],
     pub(super) rpms: &'s [PathBuf],
+    pub(super) deb_repositories: &'s [PathBuf],
+    pub(super) rpm_repositories: &'s [PathBuf],
+    pub(super) reading: Reading<'s>,
     pub(super) algorithm: HashAlgorithm,
     pub(super) usr_merge: bool,
 }
@@ -50,6 +56,7 @@ enum Work {
     Deb(PathBuf),
     Initrd(PathBuf),
     Rpm(PathBuf),
+    Listed(ListedPackage, ReadPackage),
 }
 
 /// What came of it.
@@ -151,8 +158,24 @@ fn feed_packages(sources: &Sources<'_>, work: &SyncSender<Work>, news: &SyncSend
     for path in sources.rpms {
         packages(path, "rpm", 0, &mut |path| feed(Work::Rpm(path)))?;
     }
+    let repositories: [(&[PathBuf], ListPackages, ReadPackage); 2] = [
+        (sources.deb_repositories, repository::debian, deb::read_from),
+        (sources.rpm_repositories, repository::rpm, rpm::read_from),
+    ];
+    for (roots, list, read) in repositories {
+        for root in roots {
+            let listed = list(root, &sources.reading).map_err(|error| {
+                Failure::system(format_args!("use the repository {}", root.display()), error)
+                    .remedy("fetch it again from its distributor; do not use what is there until it checks")
+            })?;
+            // Nobody listens after a failure.
+            let _ = listed.into_iter().all(|package| feed(Work::Listed(package, read)));
+        }
+    }
     Ok(())
 }
+
+type ListPackages = fn(&Path, &Reading<'_>) -> Result<BTreeSet<ListedPackage>, RepositoryRejected>;
 
 /// Tells a package, or all below a folder; links to folders are not followed.
 fn packages(path: &Path, ending: &str, depth: usize, tell: &mut dyn FnMut(PathBuf) -> bool) -> Result<(), Failure> {
@@ -213,6 +236,10 @@ fn hash_work(work: &Work, news: &SyncSender<News>, sources: &Sources<'_>) -> Res
         Work::Deb(path) => read(path, "a Debian package", deb::read, sources, &mut tell_packaged),
         Work::Initrd(path) => read(path, "an initrd", initrd::read, sources, &mut |file| tell_file(file, false)),
         Work::Rpm(path) => read(path, "an RPM package", rpm::read, sources, &mut tell_packaged),
+        Work::Listed(package, reader) => {
+            let outcome = repository::read_listed(package, *reader, sources.algorithm, &mut tell_packaged);
+            outcome.map_err(|error| unreadable(&package.path, "a package of a repository", error))
+        }
     }
 }
 
@@ -225,15 +252,17 @@ fn read(
     sources: &Sources<'_>,
     found: &mut Found<'_>,
 ) -> Result<(), Failure> {
-    reader(path, sources.algorithm, found).map_err(|error| {
-        let remedy = match error {
-            UnreadableArchive::Algorithm { .. } => {
-                "give that algorithm with --algorithm if the machines' kernels measure with it, or list the installed files with --root"
-            }
-            _ => "fetch or make the file again, or leave it out",
-        };
-        Failure::system(format_args!("read {} as {what}", path.display()), error).remedy(remedy)
-    })
+    reader(path, sources.algorithm, found).map_err(|error| unreadable(path, what, error))
+}
+
+fn unreadable(path: &Path, what: &str, error: UnreadableArchive) -> Failure {
+    let remedy = match error {
+        UnreadableArchive::Algorithm { .. } => {
+            "give that algorithm with --algorithm if the machines' kernels measure with it, or list the installed files with --root"
+        }
+        _ => "fetch or make the file again, or leave it out",
+    };
+    Failure::system(format_args!("read {} as {what}", path.display()), error).remedy(remedy)
 }
 
 /// Enough for no thread to wait for another, few enough for open folders and memory not to count.

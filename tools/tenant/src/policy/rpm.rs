@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::Path,
 };
 
@@ -16,7 +16,15 @@ use super::archive::{BUFFER_BYTES, FILES_MAX, Found, FoundFile, UnreadableArchiv
 /// Hands on the regular files that a package's header lists.
 pub(super) fn read(path: &Path, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Result<(), UnreadableArchive> {
     let file = File::open(path).map_err(UnreadableArchive::io("the package"))?;
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+    read_from(&mut BufReader::with_capacity(BUFFER_BYTES, file), algorithm, found)
+}
+
+/// Hands on the regular files of a package that is read from its first byte.
+pub(super) fn read_from(
+    mut reader: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
     let mut lead = [0; LEAD_BYTES];
     reader.read_exact(&mut lead).map_err(UnreadableArchive::io("the package's lead"))?;
     if !lead.starts_with(&LEAD_MAGIC) {

@@ -43,7 +43,7 @@ fn survives_damage(reader: Reader, folder: &Folder, bytes: &[u8]) {
     }
 }
 
-fn build_deb(folder: &Folder, compression: &str) -> String {
+pub(super) fn build_deb(folder: &Folder, compression: &str) -> String {
     let long = format!("tree/usr/share/{}/{}", "a".repeat(90), "b".repeat(120));
     folder.put(
         "tree/DEBIAN/control",
@@ -145,7 +145,7 @@ fn main_archive() -> Vec<u8> {
     ])
 }
 
-fn compress(how: &str, data: &[u8]) -> Vec<u8> {
+pub(super) fn compress(how: &str, data: &[u8]) -> Vec<u8> {
     match how {
         "gzip" => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -238,7 +238,7 @@ fn numbers(tag: u32, numbers: &[u32]) -> (u32, u32, u32, Vec<u8>) {
     (tag, 4, u32::try_from(numbers.len()).unwrap(), data)
 }
 
-fn rpm_package(algorithm: u32) -> Vec<u8> {
+pub(super) fn rpm_package(algorithm: u32) -> Vec<u8> {
     let modes = [0o100_755_u16, 0o120_777, 0o100_644, 0o040_755];
     let modes = (1030, 3, 4, modes.iter().flat_map(|mode| mode.to_be_bytes()).collect());
     let header = rpm_header(&[
