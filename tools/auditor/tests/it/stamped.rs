@@ -49,8 +49,9 @@ fn trusted(authority: &Authority) -> Authorities {
 
 fn audit(story: &Story, stamps: Option<&Authorities>) -> Report {
     let (roots, log_key) = (story.roots(), story.log.signer.verifier());
+    let (roots, witnesses) = (Some(&roots), None);
     let question =
-        Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses: None, stamps };
+        Question { log_key, roots, agent: None, from: None, to: None, policy_signers: None, witnesses, stamps };
     verify(&story.path(), &question)
 }
 
