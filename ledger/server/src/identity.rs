@@ -16,10 +16,10 @@ use messages::{Digest, UnixMillis};
 use openssl::error::ErrorStack;
 
 use crate::engine::{Folders, LogConfig, OpenError, folders};
-use crate::entropy;
 use crate::folder::Folder;
 use crate::lock::{FileLock, LOCK_FOLDER, LockError};
 use crate::ownership::{Ownership, OwnershipError};
+use crate::{disk, entropy};
 
 /// Who the log is: its origin, its keys and what verifies them.
 #[derive(Debug)]
@@ -258,7 +258,8 @@ impl Identity {
 
 fn make_files(folder: &Folder, files: &KeyFiles, name: &KeyName, kind: KeyType) -> Result<(), IdentityError> {
     let key = kind.generate().map_err(IdentityError::Key)?;
-    files.write_private(&key).map_err(IdentityError::Key)?;
+    let path = folder.file(&files.private_name());
+    disk::write_secret(&path, || files.write_private(&key), KeyFileError::Write).map_err(IdentityError::Key)?;
     let verifier = match kind {
         KeyType::Ed25519 | KeyType::P256 => NoteSigner::new(name.clone(), key).map(|made| made.verifier().clone()),
         KeyType::MlDsa44 => Cosigner::new(name.clone(), key).map(|made| made.verifier().clone()),

@@ -11,6 +11,7 @@ use std::{
 
 use arguments::{Arguments, Command, ExportArguments, ExtractArguments, LogKey, ReceiptArguments, VerifyArguments};
 use clap::Parser;
+use evidence::runtime_policy::Signers;
 use ledger_timestamp::Authorities;
 use ledger_tlog::cose::ReceiptVerifier;
 use ledger_tlog::key::NoteVerifier;
@@ -105,8 +106,10 @@ fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
     let witnesses = arguments.witness_policy.as_deref().map(|path| read_policy(path, &log_key)).transpose()?;
     let witnesses = witnesses.as_ref();
     let stamps = read_authorities(&arguments.tsa_ca, &arguments.tsa_crl)?;
-    let question =
-        Question { log_key: &log_key, roots: roots.as_ref(), agent, from, to, witnesses, stamps: stamps.as_ref() };
+    let signers = read_signers(&arguments.policy_key)?;
+    let policy_signers = signers.as_ref();
+    let (roots, stamps) = (roots.as_ref(), stamps.as_ref());
+    let question = Question { log_key: &log_key, roots, agent, from, to, policy_signers, witnesses, stamps };
     let report = verify::verify(&arguments.bundle, &question);
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
@@ -227,6 +230,20 @@ fn read_policy(path: &Path, log_key: &NoteVerifier) -> Result<WitnessQuorum, Fai
         return Err(usage(format!("--witness-policy {} is for other logs than {log_key}", path.display())));
     }
     Ok(policy.quorum().clone())
+}
+
+/// Who may sign runtime policies; nothing if nobody is named.
+fn read_signers(paths: &[PathBuf]) -> Result<Option<Signers>, Failure> {
+    let usage = |path: &Path, text: String| Failure {
+        code: EXIT_USAGE,
+        text: format!("--policy-key {}: {text}", path.display()),
+    };
+    let mut signers = Signers::new();
+    for path in paths {
+        let pem = std::fs::read(path).map_err(|error| usage(path, error.to_string()))?;
+        signers.trust(&path.display().to_string(), &pem).map_err(|error| usage(path, cause::chain(&error)))?;
+    }
+    Ok((!paths.is_empty()).then_some(signers))
 }
 
 /// Writes to stdout; a reader that has gone away is no error.

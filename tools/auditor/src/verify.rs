@@ -16,7 +16,7 @@ mod witnesses;
 
 use std::path::Path;
 
-use evidence::ek_certificate::TrustStore;
+use evidence::{ek_certificate::TrustStore, runtime_policy::Signers};
 use ledger_timestamp::Authorities;
 use ledger_tlog::{
     checkpoint::{AuthenticCheckpoint, Checkpoint},
@@ -45,6 +45,9 @@ pub struct Question<'a> {
     pub from: Option<UnixMillis>,
     /// End of the interval; the bundle's own if none.
     pub to: Option<UnixMillis>,
+    /// Who may sign runtime policies. If given, each runtime policy in force must come in an envelope that one of
+    /// them signed; without them the envelopes are only held against the keys recorded with them.
+    pub policy_signers: Option<&'a Signers>,
     /// The witnesses trusted, and how many of them must have cosigned; without them cosignatures
     /// are passed over.
     pub witnesses: Option<&'a WitnessQuorum>,
@@ -120,7 +123,7 @@ impl Audit {
         report.add(quotes::check_nonces(&self.history, &findings));
         report.add(quotes::check_quotes(&self.history, &findings));
         report.add(verdicts::check(&self.history));
-        report.add(appraisal::check(&self.history, &blobs, &identities, &findings));
+        report.add(appraisal::check(&self.history, &blobs, &identities, &findings, question));
         report.add(releases::check(&self.history));
         let manifest = self.bundle.manifest();
         let interval = statement::Interval { from: question.from.or(manifest.from), to: question.to.or(manifest.to) };

@@ -74,6 +74,9 @@ pub(super) struct VerifyArguments {
     /// Their revocation lists, DER or PEM.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "tsa_ca")]
     pub(super) tsa_crl: Vec<PathBuf>,
+    /// Public keys, or signers' or issuers' certificates (PEM), one of which must have signed each runtime policy.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(super) policy_key: Vec<PathBuf>,
     /// The agent the bundle must be about.
     #[arg(long, value_name = "ID", value_parser = AgentId::from_str)]
     pub(super) agent: Option<AgentId>,

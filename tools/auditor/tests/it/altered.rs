@@ -140,8 +140,16 @@ fn another_logs_key_is_refused() {
     let roots = story.roots();
     let other = Log::new(2);
     let log_key = other.signer.verifier();
-    let question =
-        Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses: None, stamps: None };
+    let question = Question {
+        log_key,
+        roots: Some(&roots),
+        agent: None,
+        from: None,
+        to: None,
+        policy_signers: None,
+        witnesses: None,
+        stamps: None,
+    };
     let report = verify(&story.path(), &question);
     assert_eq!(report.conclusion, Conclusion::False);
     assert_eq!(report.check(CheckName::Checkpoint).unwrap().outcome, Outcome::False);
@@ -162,6 +170,7 @@ fn a_bundle_about_another_agent_is_refused() {
         agent: Some(&agent),
         from: None,
         to: None,
+        policy_signers: None,
         witnesses: None,
         stamps: None,
     };

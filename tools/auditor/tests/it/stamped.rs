@@ -49,8 +49,8 @@ fn trusted(authority: &Authority) -> Authorities {
 
 fn audit(story: &Story, stamps: Option<&Authorities>) -> Report {
     let (roots, log_key) = (story.roots(), story.log.signer.verifier());
-    let question =
-        Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses: None, stamps };
+    let (roots, witnesses, policy_signers) = (Some(&roots), None, None);
+    let question = Question { log_key, roots, agent: None, from: None, to: None, policy_signers, witnesses, stamps };
     verify(&story.path(), &question)
 }
 
