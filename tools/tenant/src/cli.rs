@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger_server::StampingAuthority;
+use logging::LogFormat;
 use messages::AgentId;
 
 use crate::policy::PolicyToolsArguments;
@@ -121,12 +122,6 @@ pub(crate) struct UpArguments {
     /// How to write the log on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    Json,
-    Text,
 }
 
 #[derive(Args, Debug)]

@@ -7,8 +7,17 @@ use openssl::hash::Hasher;
 
 use super::repository::SignatureRejected;
 
-/// Takes one file of an archive: its path from the root, and its digest in hex.
-pub(super) type Found<'f> = dyn FnMut(String, String) + 'f;
+/// Takes the files of an archive, one by one.
+pub(super) type Found<'f> = dyn FnMut(FoundFile) + 'f;
+
+/// One regular file.
+#[derive(Debug)]
+pub(super) enum FoundFile {
+    /// Its path from the root, and its digest in hex.
+    Listed { path: String, digest: String },
+    /// Its name, for people: it is not UTF-8 and cannot stand in JSON. The kernel's list shows such a file as unknown.
+    Unlistable { name: String },
+}
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use evidence::algorithm::HashAlgorithm;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    archive::{Found, UnreadableArchive, hash, usr_merged},
+    archive::{Found, FoundFile, UnreadableArchive, hash, usr_merged},
     deb,
     document::{Lists, add},
     initrd,
@@ -222,9 +222,11 @@ fn work_off(work: &Mutex<Receiver<Work>>, news: &SyncSender<News>, sources: &Sou
 fn hash_work(work: &Work, news: &SyncSender<News>, sources: &Sources<'_>) -> Result<(), Failure> {
     // Once nobody listens, the worker ends after this piece of work.
     let tell = |path, digest| drop(news.send(News::Found { path, digest }));
-    let mut tell_packaged = |path: String, digest| {
-        tell(if sources.usr_merge { usr_merged(path) } else { path }, digest);
+    let tell_file = |file, merged: bool| match file {
+        FoundFile::Listed { path, digest } => tell(if merged { usr_merged(path) } else { path }, digest),
+        FoundFile::Unlistable { name } => drop(news.send(News::Unlistable(name))),
     };
+    let mut tell_packaged = |file| tell_file(file, sources.usr_merge);
     match work {
         Work::File(file) => {
             let Some(mut opened) = file.open()? else { return Ok(()) };
@@ -234,7 +236,7 @@ fn hash_work(work: &Work, news: &SyncSender<News>, sources: &Sources<'_>) -> Res
             Ok(())
         }
         Work::Deb(path) => read(path, "a Debian package", deb::read, sources, &mut tell_packaged),
-        Work::Initrd(path) => read(path, "an initrd", initrd::read, sources, &mut |path, digest| tell(path, digest)),
+        Work::Initrd(path) => read(path, "an initrd", initrd::read, sources, &mut |file| tell_file(file, false)),
         Work::Rpm(path) => rpm::read(path, sources.algorithm, sources.rpm_keys, &mut tell_packaged)
             .map_err(|error| unreadable(path, "an RPM package", error)),
         Work::Listed(package, reader) => {

@@ -100,7 +100,7 @@ pub(super) fn read_listed(
     let hasher = Hasher::new(package.digest.message_digest()).map_err(UnreadableArchive::Hash)?;
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, Hashed { inner: file, hasher });
     let mut files = Vec::new();
-    let outcome = read(&mut reader, algorithm, &mut |path, digest| files.push((path, digest)));
+    let outcome = read(&mut reader, algorithm, &mut |file| files.push(file));
     // To the end, so that the digest is of the whole file.
     io::copy(&mut reader, &mut io::sink()).map_err(UnreadableArchive::io(WHAT))?;
     let digest = reader.into_inner().hasher.finish().map_err(UnreadableArchive::Hash)?;
@@ -108,7 +108,7 @@ pub(super) fn read_listed(
         return Err(UnreadableArchive::NotListed { algorithm: package.digest.algorithm });
     }
     outcome?;
-    files.into_iter().for_each(|(path, digest)| found(path, digest));
+    files.into_iter().for_each(found);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use evidence::algorithm::HashAlgorithm;
 
 use super::{
-    archive::{BUFFER_BYTES, FILES_MAX, Found, UnreadableArchive, path_of},
+    archive::{BUFFER_BYTES, FILES_MAX, Found, FoundFile, UnreadableArchive, path_of},
     repository::{SignatureRejected, TrustedKeys},
 };
 
@@ -118,7 +118,8 @@ fn list(header: &Header, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Res
         }
         let folder = usize::try_from(at(&indexes)).ok().and_then(|index| folders.get(index));
         let folder = folder.ok_or_else(|| malformed("the number of a folder"))?;
-        found(path_of(&format!("{folder}/{name}"))?, digest.to_ascii_lowercase());
+        let path = path_of(&format!("{folder}/{name}"))?;
+        found(FoundFile::Listed { path, digest: digest.to_ascii_lowercase() });
     }
     Ok(())
 }

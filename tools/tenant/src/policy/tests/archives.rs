@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    os::unix::fs::symlink,
+    os::unix::{ffi::OsStrExt, fs::symlink},
     path::Path,
     process::Command,
 };
@@ -12,7 +12,7 @@ use std::{
 use evidence::algorithm::HashAlgorithm;
 
 use super::{Folder, policy, sha256};
-use crate::policy::archive::{UnreadableArchive, path_of, usr_merged};
+use crate::policy::archive::{FoundFile, UnreadableArchive, path_of, usr_merged};
 use crate::policy::{deb, initrd, rpm};
 
 type Files = BTreeMap<String, String>;
@@ -20,7 +20,11 @@ type Reader = fn(&Path, HashAlgorithm, &mut crate::policy::archive::Found<'_>) -
 
 fn read(reader: Reader, path: &str) -> Result<Files, UnreadableArchive> {
     let mut files = Files::new();
-    reader(path.as_ref(), HashAlgorithm::Sha256, &mut |path, digest| drop(files.insert(path, digest)))?;
+    let mut take = |file| match file {
+        FoundFile::Listed { path, digest } => drop(files.insert(path, digest)),
+        FoundFile::Unlistable { name } => drop(files.insert(name, "not listed".to_owned())),
+    };
+    reader(path.as_ref(), HashAlgorithm::Sha256, &mut take)?;
     Ok(files)
 }
 
@@ -73,6 +77,25 @@ fn debian_packages_of_every_compression_give_their_files() {
         let package = build_deb(&folder, compression);
         assert_eq!(read(deb::read, &package).unwrap(), expected, "{compression}");
     }
+}
+
+#[test]
+fn files_whose_names_cannot_be_listed_are_told() {
+    let folder = Folder::new();
+    folder.put("tree/usr/bin/tool", b"tool");
+    let unlistable = std::ffi::OsStr::from_bytes(b"bad-\xff");
+    fs::write(Path::new(&folder.path("tree/usr/bin")).join(unlistable), b"hidden").unwrap();
+    let package = build_deb(&folder, "none");
+    let found = read(deb::read, &package).unwrap();
+    let told: Vec<&String> = found.iter().filter(|(_, digest)| *digest == "not listed").map(|(name, _)| name).collect();
+    assert_eq!(told, ["./usr/bin/bad-\u{fffd}"]);
+    assert!(found.contains_key("/usr/bin/tool"));
+    let mut initrd = cpio(&[cpio_entry(1, 1, 0o100_755, "init", b"init"), cpio_entry(2, 1, 0o100_755, "bad-X", b"x")]);
+    let at = initrd.windows(5).position(|window| window == b"bad-X").unwrap();
+    initrd[at + 4] = 0xff;
+    let found = read(initrd::read, &folder.put("initrd", initrd)).unwrap();
+    let expected = [("/init".to_owned(), sha256(b"init")), ("bad-\u{fffd}".to_owned(), "not listed".to_owned())];
+    assert_eq!(found, expected.into());
 }
 
 #[test]
