@@ -31,6 +31,11 @@ impl Answers {
         self.by_key.get(key).map(Vec::as_slice)
     }
 
+    /// All that is remembered, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&IdempotencyKey, &[Outcome])> {
+        self.order.iter().filter_map(|key| self.get(key).map(|outcomes| (key, outcomes)))
+    }
+
     /// Remembers an answer and forgets what is beyond the limits: returns the forgotten keys.
     ///
     /// A key that is remembered already keeps its first answer.

@@ -1,5 +1,6 @@
 //! The routes: who may ask what, and which answer means what. Source: `docs/spec/ledger-api.md`.
 
+mod prune;
 mod reads;
 mod receipts;
 mod stamps;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use transport::router::{Access, Request, Response, Route};
 
 use crate::engine::{AppendFailed, Ledger, chain};
+use crate::pruned::Pruned;
 
 /// Every route of a ledger. With `public_read`, checkpoint and tiles need no certificate; all
 /// else that is read always does.
@@ -34,6 +36,7 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/agents/:chain/entries", Access::READER, reads::entries),
         get("/ledger/v1/agents/:chain/seq-at", Access::READER, reads::seq_at),
         get("/ledger/v1/entries/:index", Access::READER, reads::entry),
+        get("/ledger/v1/kept", Access::READER, reads::kept),
         get("/ledger/v1/proof/inclusion", Access::READER, reads::inclusion),
         get("/ledger/v1/proof/consistency", Access::READER, reads::consistency),
         get("/ledger/v1/checkpoints", Access::READER, reads::checkpoints),
@@ -43,6 +46,7 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/timestamps/:size", Access::READER, stamps::names),
         get("/ledger/v1/timestamps/:size/:name", Access::READER, stamps::file),
         get("/ledger/v1/info", Access::READER, reads::info),
+        route(ledger, Method::POST, "/ledger/v1/prune", Access::ADMIN, prune::BODY_BYTES_MAX, prune::prune),
         get("/checkpoint", tiles, tiles::checkpoint),
         get("/tile/*path", tiles, tiles::tile),
         get("/healthz", Access::PUBLIC, reads::health),
@@ -80,6 +84,8 @@ fn route(
 enum Refusal {
     /// The caller asks wrongly (400).
     Malformed(String),
+    /// It was there and was pruned (410).
+    Pruned { text: String, results: PrunedResults },
     /// There is no such thing (404).
     NotFound(&'static str),
     /// Something here is broken (500); the caller learns no details.
@@ -88,7 +94,26 @@ enum Refusal {
     Unavailable(String),
 }
 
+/// What a caller learns of what was pruned.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct PrunedResults {
+    /// First entry of the chain asked for that still has its body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seq: Option<u64>,
+    /// As tlog-tiles has it.
+    minimum_index: u64,
+    /// The entry that says so.
+    policy_index: u64,
+}
+
 impl Refusal {
+    /// The entries before those that this log still has were asked for.
+    fn pruned(pruned: &Pruned, first_seq: Option<u64>) -> Self {
+        let Pruned { minimum_index, policy_index, .. } = *pruned;
+        let text = format!("Pruned: entries below {minimum_index}, as entry {policy_index} of the log says");
+        Self::Pruned { text, results: PrunedResults { first_seq, minimum_index, policy_index } }
+    }
+
     fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Broken(chain(error))
     }
@@ -96,6 +121,11 @@ impl Refusal {
     fn into_response(self, request_id: &str) -> Response {
         match self {
             Self::Malformed(text) => refusal(StatusCode::BAD_REQUEST, &text),
+            Self::Pruned { text, results } => {
+                let body = Envelope { code: StatusCode::GONE.as_u16(), status: text, results };
+                let body = serde_json::to_vec(&body).unwrap_or_default();
+                Response::new(StatusCode::GONE, "application/json", body)
+            }
             Self::NotFound(text) => refusal(StatusCode::NOT_FOUND, text),
             Self::Broken(reason) => {
                 tracing::error!(reason, request_id, "a request was not answered");
@@ -112,6 +142,7 @@ impl From<AppendFailed> for Refusal {
     fn from(failed: AppendFailed) -> Self {
         match failed {
             AppendFailed::Refused(reason) => Self::Malformed(reason.to_string()),
+            AppendFailed::Pruned { .. } => Self::Pruned { text: failed.to_string(), results: PrunedResults::default() },
             AppendFailed::Busy | AppendFailed::Failed { .. } | AppendFailed::Stopping => {
                 Self::Unavailable(failed.to_string())
             }

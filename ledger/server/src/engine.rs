@@ -25,7 +25,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,21 +38,24 @@ use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, It
 use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, oneshot};
 
+pub(crate) use self::indexing::write_index;
 pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
 use self::sequencing::{Reply, Submission};
 use crate::blobs::Blobs;
 use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
-use crate::entropy;
+use crate::folder::Folder;
 use crate::levels::Levels;
 use crate::ownership::Ownership;
+use crate::pruned::Pruned;
 use crate::receipts::Receipts;
 use crate::segment::Segments;
 use crate::stamping::StampingConfig;
 use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
 use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
+use crate::{entropy, pruning};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -69,6 +72,9 @@ pub struct LogConfig {
     pub lock: Option<PathBuf>,
     /// The data directory.
     pub path: PathBuf,
+    /// How long entries keep their bodies; for ever if `None`. Older ones are pruned while the log
+    /// is served.
+    pub retain: Option<Duration>,
     /// Bytes after which the next segment is begun.
     pub segment_bytes_max: u64,
     /// Bytes of segments up to which a start reads every entry again; of a larger log it reads
@@ -89,6 +95,7 @@ impl LogConfig {
             lock: None,
             origin: None,
             path: path.into(),
+            retain: None,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             whole_bytes_max: WHOLE_BYTES_MAX,
             stamping: None,
@@ -128,7 +135,13 @@ pub(crate) struct Shared {
     pub(crate) origin: String,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    /// Where a log begins whose older entries were pruned.
+    pub(crate) pruned: RwLock<Option<Arc<Pruned>>>,
+    /// Held by who prunes.
+    pub(crate) pruning: Mutex<()>,
     pub(crate) receipts: Receipts,
+    /// The data directory.
+    pub(crate) root: Folder,
     pub(crate) segments: Arc<Segments>,
     pub(crate) stamps: Stamps,
     pub(crate) vkey: String,
@@ -164,6 +177,12 @@ pub enum AppendFailed {
     Failed {
         /// What failed.
         reason: String,
+    },
+    /// The request was answered before, and the entries that its answer was about are pruned.
+    #[error("the request was appended before, as entries from {first} on, whose bodies are pruned")]
+    Pruned {
+        /// Index of the first of them.
+        first: u64,
     },
     /// The request is refused as a whole.
     #[error("{0}")]
@@ -225,11 +244,21 @@ impl Ledger {
                 stopping: false,
             }),
             progressed: Condvar::new(),
+            pruned: RwLock::new(opened.pruned.as_ref().map(|(pruned, _)| Arc::new(pruned.clone()))),
+            pruning: Mutex::default(),
             receipts,
+            root: Folder::open(&config.path).map_err(|source| OpenError::Io {
+                operation: "open",
+                path: config.path.clone(),
+                source,
+            })?,
             segments: opened.segments,
             stamps,
             vkey: opened.identity.vkey(),
         });
+        if let Some((_, snapshot)) = &opened.pruned {
+            pruning::finish(&shared, snapshot).map_err(|error| OpenError::Pruning(Box::new(error)))?;
+        }
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
         // Nothing waits between sequencing and writing: a batch that cannot be written yet grows.
         let (sealed, to_write) = sync_channel(0);
@@ -348,7 +377,7 @@ impl Ledger {
             durable_size: shared.durable_size(),
             checkpoint_size: shared.published().map_or(0, |published| published.size),
             next_slot: shared.index.totals()?.next_slot,
-            minimum_index: 0,
+            minimum_index: shared.pruned().map_or(0, |pruned| pruned.minimum_index),
             receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
     }
@@ -421,6 +450,11 @@ impl Shared {
         }
     }
 
+    /// Where the log begins, if older entries were pruned.
+    pub(crate) fn pruned(&self) -> Option<Arc<Pruned>> {
+        self.pruned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         lock(&self.progress)
     }
@@ -431,7 +465,7 @@ impl Shared {
     }
 
     /// Waits until a checkpoint covers `size` entries; false if that will not happen.
-    fn wait_for_checkpoint(&self, size: u64) -> bool {
+    pub(crate) fn wait_for_checkpoint(&self, size: u64) -> bool {
         let mut progress = self.progress();
         loop {
             if progress.published.as_ref().is_some_and(|published| published.size >= size) {
@@ -453,7 +487,7 @@ impl Shared {
         self.make_progress(|_| {});
     }
 
-    fn failed(&self) -> AppendFailed {
+    pub(crate) fn failed(&self) -> AppendFailed {
         match self.failure.get() {
             Some(reason) => AppendFailed::Failed { reason: reason.clone() },
             None => AppendFailed::Stopping,

@@ -135,4 +135,4 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// How the names of files begin that are not finished.
-const TEMPORARY_PREFIX: &str = ".tmp-";
+pub(crate) const TEMPORARY_PREFIX: &str = ".tmp-";

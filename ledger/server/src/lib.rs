@@ -4,6 +4,7 @@
 //! stranger verifies the log (`ledger-tlog`).
 
 mod api;
+mod backup;
 mod blobs;
 mod checkpoints;
 mod clock;
@@ -17,7 +18,10 @@ mod levels;
 mod lock;
 mod maintenance;
 mod ownership;
+mod pruned;
+mod pruning;
 mod receipts;
+mod retention;
 mod segment;
 mod service;
 mod stamping;
@@ -26,6 +30,7 @@ mod static_export;
 mod store;
 mod witnessing;
 
+pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, RestoreRequest, backup, restore};
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
@@ -33,6 +38,8 @@ pub use identity::IdentityError;
 pub use lock::LockError;
 pub use maintenance::{info, info_of, reindex, reindex_log};
 pub use ownership::OwnershipError;
+pub use pruned::PrunedError;
+pub use pruning::{BLOB_GRACE, PruneBelow, PruneError, PruneReport, PruneRequest};
 pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::BatchFlaw;
 pub use service::{Config, Running, StartError, StopError, start};

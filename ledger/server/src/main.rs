@@ -2,6 +2,8 @@
 //!
 //! Only flags, logs and signals; everything else is `ledger_server`.
 
+mod cli;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -43,6 +45,13 @@ enum Command {
     Fsck(Inspect),
     /// Makes the indexes of a stopped log anew from its segments and checkpoints.
     Reindex(Inspect),
+    /// Copies a log, which may be running, with its keys; copies only what is new into an earlier copy.
+    Backup(cli::backup::Backup),
+    /// Makes a log of such a copy again, unless more was signed than the copy holds.
+    Restore(cli::backup::Restore),
+    /// Deletes the bodies of old entries of a stopped log, after recording that; receipts and
+    /// proofs stay valid.
+    Prune(cli::prune::Prune),
     /// Shows what a stopped log says of itself.
     Info(Inspect),
     /// Writes checkpoint, tiles and entries into a folder that any web server can serve (C2SP
@@ -108,6 +117,11 @@ struct Serve {
     /// Let everyone read checkpoint and tiles, without a certificate.
     #[arg(long, env = "ATTESTRY_LEDGER_PUBLIC_READ")]
     public_read: bool,
+
+    /// How long entries keep their bodies (90d, 12h); older ones are pruned, after recording that.
+    /// For ever if not given.
+    #[arg(long, env = "ATTESTRY_LEDGER_RETAIN", value_name = "DURATION", value_parser = cli::duration)]
+    retain: Option<Duration>,
 
     #[command(flatten)]
     stamping: Stamping,
@@ -189,6 +203,9 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run(*serve),
         Command::Fsck(inspect) => run_fsck(&inspect),
         Command::Reindex(inspect) => run_reindex(&inspect),
+        Command::Backup(backup) => cli::backup::run(&backup),
+        Command::Restore(restore) => cli::backup::run_restore(restore),
+        Command::Prune(prune) => cli::prune::run(prune),
         Command::Info(inspect) => run_info(&inspect),
         Command::Export(arguments) => run_export(&arguments),
     };
@@ -226,6 +243,7 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
     log.instance = serve.instance;
     log.lock = serve.lock;
+    log.retain = serve.retain;
     log.origin = serve.origin;
     log.stamping = stamping(serve.stamping)?;
     if let Some(path) = &serve.witness_policy {
@@ -380,7 +398,10 @@ Examples:
   attestry-ledger serve ... --tsa tsa1=http://tsa.example/tsr --tsa-ca tsa-roots.pem
 
   attestry-ledger export --data /var/lib/attestry/ledger --out /var/www/log
+  attestry-ledger backup --data /var/lib/attestry/ledger --to /mnt/backup/ledger
+  attestry-ledger restore --from /mnt/backup/ledger --to /var/lib/attestry/ledger --lock /var/lib/attestry/lock
   attestry-ledger fsck --data /var/lib/attestry/ledger --json
+  attestry-ledger prune --data /var/lib/attestry/ledger --older-than 400d --reason 'retention policy 7'
   attestry-ledger reindex --data /var/lib/attestry/ledger
 
 Ends with 0 when all is well, 1 on failure or damage, 2 if the arguments are wrong.";

@@ -10,7 +10,7 @@ use transport::tls::ServerTls;
 
 use crate::api;
 use crate::engine::{Ledger, LogConfig, OpenError};
-use crate::stamping;
+use crate::{retention, stamping};
 
 /// What a ledger's service needs to know.
 #[derive(Clone, Debug)]
@@ -33,7 +33,8 @@ pub struct Running {
     address: SocketAddr,
     ledger: Arc<Ledger>,
     server: JoinHandle<Drained>,
-    stampers: Vec<JoinHandle<()>>,
+    /// Stampers, and who prunes.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Why the service does not start.
@@ -75,7 +76,7 @@ pub enum StopError {
 /// [`StartError`]. Nothing is left running then.
 pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartError> {
     let Config { address, limits, log, public_read, tls } = config;
-    let stamping = log.stamping.clone();
+    let (stamping, retain) = (log.stamping.clone(), log.retain);
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&log)).await.map_err(StartError::Task)?;
     let ledger = Arc::new(opened.map_err(StartError::Open)?);
     let served = serve(address, limits, public_read, tls, &ledger).await;
@@ -87,9 +88,10 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
         }
     };
     let address = server.local_addr();
-    let stampers = stamping.iter().flat_map(|config| stamping::spawn(&ledger, config, &shutdown)).collect();
+    let mut tasks: Vec<_> = stamping.iter().flat_map(|config| stamping::spawn(&ledger, config, &shutdown)).collect();
+    tasks.extend(retain.map(|retain| retention::spawn(&ledger, retain, shutdown.clone())));
     tracing::info!(%address, origin = ledger.shared.origin, vkey = ledger.shared.vkey, "the ledger listens");
-    Ok(Running { address, ledger, server: tokio::spawn(server.run(shutdown)), stampers })
+    Ok(Running { address, ledger, server: tokio::spawn(server.run(shutdown)), tasks })
 }
 
 async fn serve(
@@ -131,8 +133,8 @@ impl Running {
         if drained == Drained::Cut {
             tracing::warn!("some requests were cut off at the end");
         }
-        for stamper in self.stampers {
-            stamper.await.map_err(StopError::Task)?;
+        for task in self.tasks {
+            task.await.map_err(StopError::Task)?;
         }
         let ledger = self.ledger;
         let closed = tokio::task::spawn_blocking(move || {

@@ -264,7 +264,8 @@ impl Stamper {
     /// Whether an entry below `size` that was not looked at is something else than a checkpoint or
     /// a timestamp.
     async fn has_news(&mut self, size: u64) -> Result<bool, Failure> {
-        let (ledger, from) = (Arc::clone(&self.ledger), self.looked);
+        let first = self.ledger.shared.pruned().map_or(0, |pruned| pruned.first);
+        let (ledger, from) = (Arc::clone(&self.ledger), self.looked.max(first));
         if from >= size {
             return Ok(false);
         }

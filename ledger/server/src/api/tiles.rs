@@ -61,6 +61,11 @@ fn hashes(ledger: &Ledger, tile: TileId) -> Result<Response, Refusal> {
 /// The frames as they stand in the segments, without the trailers between them.
 fn bundle(ledger: &Ledger, span: TileSpan) -> Result<Response, Refusal> {
     let positions = span.positions();
+    if let Some(pruned) = ledger.shared.pruned()
+        && positions.start < pruned.first
+    {
+        return Err(Refusal::pruned(&pruned, None));
+    }
     let mut bytes = Vec::new();
     let mut flaw = None;
     let read = ledger.shared.segments.read(positions.start, |index, entry| {

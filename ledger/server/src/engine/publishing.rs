@@ -13,7 +13,7 @@ use super::sequencing::{Pending, PendingAnswer, Reply, Sealed};
 use super::writing::Written;
 use super::{AppendFailed, Shared, chain};
 use crate::levels::LevelWriter;
-use crate::segment::{Extent, Location};
+use crate::segment::{Extent, Location, ReadError};
 use crate::store::{Run, Update};
 
 /// The publishing thread.
@@ -134,6 +134,7 @@ impl Publishing {
         match read {
             Ok(()) if receipts.len() as u64 == count => Ok(receipts),
             Ok(()) => Err(AppendFailed::Failed { reason: format!("entries from {first} on cannot be read again") }),
+            Err(ReadError::Missing { .. }) => Err(AppendFailed::Pruned { first }),
             Err(error) => Err(AppendFailed::Failed { reason: chain(&error) }),
         }
     }

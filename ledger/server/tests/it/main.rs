@@ -1,10 +1,12 @@
 //! The ledger as its callers meet it: over sockets, killed, starved, damaged.
 
 mod api;
+mod backup;
 mod crash;
 mod damage;
 mod entries;
 mod lock;
+mod pruning;
 mod receipts;
 mod rig;
 mod stamping;
