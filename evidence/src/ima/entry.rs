@@ -75,6 +75,8 @@ impl<'a> Entry<'a> {
                     FileDigest::parse(content)?;
                 }
             }
+            // Of what is no file, such as boot_aggregate, these are empty.
+            Field::XattrNames | Field::InodeUid | Field::InodeGid | Field::InodeMode if content.is_empty() => (),
             Field::XattrNames => {
                 without_nul(content)?;
             }
@@ -87,6 +89,18 @@ impl<'a> Entry<'a> {
             Field::Modsig | Field::XattrLengths | Field::XattrValues => (),
         }
         Ok(())
+    }
+
+    /// The template's fields with their contents, in order; not for `ima`, whose fields have no lengths.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (Field, &'a [u8])> {
+        let (data, template) = (self.data, self.template);
+        let mut rest = data;
+        let mut position = 0;
+        std::iter::from_fn(move || {
+            let field = *template.fields().get(position)?;
+            position += 1;
+            Some((field, take_sized(&mut rest).ok()?))
+        })
     }
 
     /// Whether this is the measurement of what happened before IMA ran: the first entry, and one after each kexec.
@@ -140,7 +154,7 @@ impl<'a> FileDigest<'a> {
     }
 
     /// `algorithm ":" NUL digest`.
-    fn parse(content: &'a [u8]) -> Result<Self, MalformedEntry> {
+    pub(super) fn parse(content: &'a [u8]) -> Result<Self, MalformedEntry> {
         const FORM: &str = "algorithm, colon, NUL and a digest of its size";
         let malformed = || MalformedEntry::field("d-ng", FORM, content);
         let end = content.iter().take(ALGORITHM_BYTES_MAX).position(|byte| *byte == b':').ok_or_else(malformed)?;
@@ -148,7 +162,8 @@ impl<'a> FileDigest<'a> {
         let bytes = rest.strip_prefix(b":\0").ok_or_else(malformed)?;
         let digest = Self { kind: DigestKind::Content, algorithm, bytes };
         let sized = match digest.hash_algorithm() {
-            Some(known) => bytes.len() == known.digest_bytes(),
+            // Kernels leave room for SHA-1 in the entries of violations, whatever the algorithm.
+            Some(known) => bytes.len() == known.digest_bytes() || bytes == [0; ORIGINAL_DIGEST_BYTES],
             None => (1..=DIGEST_BYTES_MAX).contains(&bytes.len()),
         };
         let named = algorithm.iter().all(|byte| byte.is_ascii_graphic());

@@ -1,7 +1,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod appraising;
+mod attributes;
 mod builder;
+mod devices;
 mod forged;
 mod properties;
 mod reading;

@@ -30,13 +30,14 @@ const HALF_LOAD_PER_S: f64 = 75_000.0;
 const SINGLES: usize = 64;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let trial = std::env::args().any(|argument| argument == "--test");
-    let (samples, time) = if trial { (1, 50) } else { (5, 2_000) };
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    let (samples, time) = if has("--test") { (1, 50) } else { (5, 2_000) };
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(measure(samples, Duration::from_millis(time)))
+    runtime.block_on(measure(samples, Duration::from_millis(time), has("--single")))
 }
 
-async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::error::Error>> {
+/// Measures everything, or with `single_alone` the single entries, for a profile.
+async fn measure(samples: usize, time: Duration, single_alone: bool) -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
     let tls = folder.path().join("tls");
     let authority = Authority::open_or_create(&tls, "bench", KeyAlgorithm::EcP256)?;
@@ -63,12 +64,35 @@ async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::erro
     let singles = (0..SINGLES).map(|_| client()).collect::<Result<Vec<_>, _>>()?;
 
     let mut report = Report::new("ledger_service");
+    if !single_alone {
+        batches(&senders, samples, time, &mut report).await?;
+    }
+    let mut single = Vec::new();
+    for _ in 0..samples {
+        let (count, _) = run(&singles, 1, time, None).await?;
+        single.push(count / time.as_secs_f64());
+    }
+    report.add("ledger_single_append_per_s", "1/s", single);
+    report.add("ledger_service_peak_mib", "MiB", vec![peak_mib()?]);
+    report.write()?;
+    stop.start();
+    running.wait().await?;
+    Ok(())
+}
+
+/// Batches of several sizes as fast as they go, and the time to an acknowledgement at half load.
+async fn batches(
+    senders: &[Sender],
+    samples: usize,
+    time: Duration,
+    report: &mut Report,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut best = 0.0f64;
     let mut rates = Vec::new();
     for entries in BATCHES {
         let mut found = Vec::new();
         for _ in 0..samples {
-            let (count, _) = run(&senders, entries, time, None).await?;
+            let (count, _) = run(senders, entries, time, None).await?;
             found.push(count / time.as_secs_f64());
         }
         report.add(&format!("ledger_service_entries_per_s_batch_{entries}"), "1/s", found.clone());
@@ -80,7 +104,7 @@ async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::erro
     let (mut p50, mut p99, mut p999) = (Vec::new(), Vec::new(), Vec::new());
     let pause = Duration::from_secs_f64(256.0 * SENDERS as f64 / HALF_LOAD_PER_S);
     for _ in 0..samples {
-        let (_, mut times) = run(&senders, 256, time, Some(pause)).await?;
+        let (_, mut times) = run(senders, 256, time, Some(pause)).await?;
         times.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let place = times.len() as f64 * share;
@@ -95,16 +119,6 @@ async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::erro
     report.add("ledger_service_ack_p50_ms", "ms", p50);
     report.add("ledger_service_ack_p99_ms", "ms", p99);
     report.add("ledger_service_ack_p999_ms", "ms", p999);
-    let mut single = Vec::new();
-    for _ in 0..samples {
-        let (count, _) = run(&singles, 1, time, None).await?;
-        single.push(count / time.as_secs_f64());
-    }
-    report.add("ledger_single_append_per_s", "1/s", single);
-    report.add("ledger_service_peak_mib", "MiB", vec![peak_mib()?]);
-    report.write()?;
-    stop.start();
-    running.wait().await?;
     Ok(())
 }
 

@@ -24,11 +24,10 @@ pub use self::restoring::{RestoreError, RestoreReport, RestoreRequest, restore};
 use crate::NoteFlaw;
 use crate::checkpoints::{PUBLIC_FILE, open_note};
 use crate::folder::{Folder, create_private};
-use crate::identity::{IdentityError, KEY_FILE, VKEY_FILE, load_verifier, origin_digest};
+use crate::identity::{IdentityError, load_verifier, origin_digest};
 use crate::levels::level_bytes;
 use crate::ownership::{Ownership, OwnershipError};
 use crate::pruned::{PRUNED_FOLDER, Pruned, PrunedError, kept_name, state_name};
-use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE};
 use crate::segment::{BatchFlaw, BatchReader, HEADER_BYTES, Segments, header, name};
 use crate::stamps::{LOGGED, STAMPS_FOLDER, logged};
 
@@ -180,9 +179,7 @@ fn copy(root: &Folder, to: &Path, first: u64) -> Result<BackupReport, BackupErro
     for folder in [BLOBS, CHECKPOINTS, LEVELS, SEGMENTS] {
         copying.folder(folder)?;
     }
-    for file in [KEY_FILE, VKEY_FILE, RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE] {
-        copying.file(Path::new(file))?;
-    }
+    copying.keys()?;
     if first > 0 {
         for name in [kept_name(first), state_name(first)] {
             copying.file(&Path::new(PRUNED_FOLDER).join(name))?;

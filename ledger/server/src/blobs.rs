@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use messages::Digest;
@@ -14,6 +15,8 @@ use crate::folder::Folder;
 /// The blob store, `blobs/<first two digits>/<digest>`.
 #[derive(Debug)]
 pub(crate) struct Blobs {
+    /// Bytes of all of them, once they were counted.
+    bytes: OnceLock<AtomicU64>,
     folder: Folder,
     /// Held while a blob is removed, or is found to be there and shall stay.
     turn: Mutex<()>,
@@ -32,7 +35,7 @@ pub(crate) enum BlobError {
 
 impl Blobs {
     pub(crate) fn new(folder: Folder) -> Self {
-        Self { folder, turn: Mutex::default() }
+        Self { bytes: OnceLock::new(), folder, turn: Mutex::default() }
     }
 
     /// Stores bytes durably under their digest. A damaged file of that name is replaced. One that is
@@ -44,22 +47,48 @@ impl Blobs {
         match self.get(digest) {
             // Its name may be newer than the last sync of the folder.
             Ok(Some(_)) => folder.sync(),
-            Ok(None) | Err(_) => folder.replace(&name, bytes),
+            Ok(None) | Err(_) => {
+                folder.replace(&name, bytes)?;
+                if let Some(total) = self.bytes.get() {
+                    total.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                }
+                Ok(())
+            }
         }
+    }
+
+    /// Bytes of all blobs, once [`Blobs::count`] has been through them.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        self.bytes.get().map(|bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    /// Adds up the bytes of all blobs. One that comes meanwhile may count twice.
+    pub(crate) fn count(&self) -> io::Result<()> {
+        let mut total = 0;
+        for prefix in self.folder.names()? {
+            for entry in std::fs::read_dir(self.folder.file(&prefix))? {
+                total += entry?.metadata().map_or(0, |metadata| metadata.len());
+            }
+        }
+        let _ = self.bytes.set(AtomicU64::new(total));
+        Ok(())
     }
 
     /// Removes a blob that came, or came again, more than `grace` ago; false if there is none.
     pub(crate) fn remove_older(&self, digest: &Digest, grace: Duration) -> io::Result<bool> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(digest);
-        let came = match path.metadata() {
-            Ok(metadata) => metadata.modified()?,
+        let (came, bytes) = match path.metadata() {
+            Ok(metadata) => (metadata.modified()?, metadata.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
         // A clock that went back makes everything new.
         if SystemTime::now().duration_since(came).is_ok_and(|age| age >= grace) {
             disk::remove(&path)?;
+            if let Some(total) = self.bytes.get() {
+                total.fetch_sub(bytes, Ordering::Relaxed);
+            }
             return Ok(true);
         }
         Ok(false)

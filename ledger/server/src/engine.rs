@@ -47,6 +47,8 @@ use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
 use crate::folder::Folder;
 use crate::levels::Levels;
+use crate::metrics::Metrics;
+use crate::monitoring::Monitoring;
 use crate::ownership::Ownership;
 use crate::pruned::Pruned;
 use crate::receipts::Receipts;
@@ -64,6 +66,8 @@ pub struct LogConfig {
     pub checkpoint_interval: Duration,
     /// Which of several ledgers this is, in its `service-start` entries.
     pub instance: String,
+    /// When the log calls itself ready, and where its metrics are shown beside its own address.
+    pub monitoring: Monitoring,
     /// The log's name, when it is new; one is made up if none is given. A log that exists must
     /// have this name.
     pub origin: Option<String>,
@@ -93,6 +97,7 @@ impl LogConfig {
             checkpoint_interval: CHECKPOINT_INTERVAL,
             instance: "ledger".to_owned(),
             lock: None,
+            monitoring: Monitoring::default(),
             origin: None,
             path: path.into(),
             retain: None,
@@ -133,6 +138,10 @@ pub(crate) struct Shared {
     /// Told when the lock was not moved on.
     pub(crate) lock_lost: Notify,
     pub(crate) origin: String,
+    /// Time between checkpoints.
+    pub(crate) interval: Duration,
+    pub(crate) metrics: Metrics,
+    pub(crate) monitoring: Monitoring,
     progress: Mutex<Progress>,
     progressed: Condvar,
     /// Where a log begins whose older entries were pruned.
@@ -184,6 +193,9 @@ pub enum AppendFailed {
         /// Index of the first of them.
         first: u64,
     },
+    /// The key names another request, or another submitter's; nothing was appended.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     /// The request is refused as a whole.
     #[error("{0}")]
     Refused(RequestRefused),
@@ -221,7 +233,7 @@ impl Ledger {
         let path = config.path.join(STAMPS_FOLDER);
         let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
         let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
-        let verifier = opened.identity.signer.verifier();
+        let verifier = opened.identity.verifier();
         let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
             .map_err(OpenError::Witnesses)?;
         let shared = Arc::new(Shared {
@@ -235,6 +247,9 @@ impl Ledger {
             levels: opened.levels,
             lock_lost: Notify::new(),
             origin: opened.identity.origin().to_owned(),
+            interval: config.checkpoint_interval,
+            metrics: Metrics::default(),
+            monitoring: config.monitoring.clone(),
             progress: Mutex::new(Progress {
                 head: opened.level_writer.tree_head(),
                 published: opened
@@ -277,12 +292,12 @@ impl Ledger {
         let indexing = indexing::Indexing { shared: Arc::clone(&shared) };
         let signing = signing::Signing {
             guard: opened.guard,
+            identity: opened.identity,
             interval: config.checkpoint_interval,
             lock: opened.lock,
             root: opened.root,
             shared: Arc::clone(&shared),
             signed: opened.signed.map(|signed| signed.note).unwrap_or_default(),
-            signer: opened.identity.signer,
             witnessing,
         };
         let threads = vec![
@@ -315,7 +330,7 @@ impl Ledger {
         let idempotency_key = entropy::idempotency_key()
             .map_err(|error| AppendFailed::Failed { reason: format!("no random bytes: {error}") })?;
         let groups = vec![Group { agent: None, expected: None, items }];
-        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups })?;
+        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups }, None)?;
         let answer = self.received(reply.blocking_recv())?;
         match answer.results.as_slice() {
             [GroupResult::Appended(receipts)] => Ok(receipts.last().map_or(0, |receipt| receipt.index + 1)),
@@ -325,10 +340,22 @@ impl Ledger {
 
     /// Appends a request's groups and answers when they are durable.
     ///
+    /// The same request under the same key gets its first answer again, and appends nothing.
+    ///
     /// # Errors
     /// [`AppendFailed`]; only [`AppendFailed::Failed`] leaves open whether the groups are in the log.
     pub async fn append(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
+        self.received(reply.await)
+    }
+
+    /// As [`Ledger::append`], for the holder of a certificate: its keys are not those of others.
+    pub(crate) async fn append_for(
+        &self,
+        submitter: Arc<str>,
+        request: AppendRequest,
+    ) -> Result<AppendAnswer, AppendFailed> {
+        let reply = self.submit(request, Some(submitter))?;
         self.received(reply.await)
     }
 
@@ -340,18 +367,28 @@ impl Ledger {
     /// # Panics
     /// Inside an asynchronous runtime.
     pub fn append_blocking(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
         self.received(reply.blocking_recv())
     }
 
-    fn submit(&self, request: AppendRequest) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
+    fn submit(
+        &self,
+        request: AppendRequest,
+        submitter: Option<Arc<str>>,
+    ) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
         if self.shared.failure.get().is_some() {
             return Err(self.shared.failed());
         }
         let (reply, answer) = oneshot::channel();
         let input = lock(&self.input);
         let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
-        match input.try_send(Submission { request, reply }) {
+        let queued = &self.shared.metrics.queued;
+        queued.fetch_add(1, Ordering::Relaxed);
+        let sent = input.try_send(Submission { reply, request, submitter });
+        if sent.is_err() {
+            queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        match sent {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
             Err(TrySendError::Disconnected(_)) => Err(self.shared.failed()),
@@ -448,6 +485,11 @@ impl Shared {
                 None
             }
         }
+    }
+
+    /// Whether nothing more is accepted.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
     }
 
     /// Where the log begins, if older entries were pruned.

@@ -17,6 +17,8 @@ mod identity;
 mod levels;
 mod lock;
 mod maintenance;
+mod metrics;
+mod monitoring;
 mod ownership;
 mod pruned;
 mod pruning;
@@ -28,15 +30,18 @@ mod stamping;
 mod stamps;
 mod static_export;
 mod store;
+mod trust_files;
 mod witnessing;
 
 pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, RestoreRequest, backup, restore};
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
-pub use identity::IdentityError;
+pub use identity::{IdentityError, InitError, init, init_log};
+pub use ledger_keys::KeyType;
 pub use lock::LockError;
 pub use maintenance::{info, info_of, reindex, reindex_log};
+pub use monitoring::Monitoring;
 pub use ownership::OwnershipError;
 pub use pruned::PrunedError;
 pub use pruning::{BLOB_GRACE, PruneBelow, PruneError, PruneReport, PruneRequest};
@@ -46,6 +51,7 @@ pub use service::{Config, Running, StartError, StopError, start};
 pub use stamping::{StampingAuthority, StampingAuthorityError, StampingConfig, StampingNameTaken};
 pub use static_export::{ExportError, ExportReport, export};
 pub use store::IndexError;
+pub use trust_files::{TrustFileError, certificates};
 pub use witnessing::{
     Contradiction, WITNESS_TIMEOUT, WitnessConfig, WitnessPolicy, WitnessPolicyError, WitnessesRefuse,
 };

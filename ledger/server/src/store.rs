@@ -114,8 +114,8 @@ impl Index {
         for found in self.db.scan_prefix([ANSWER]) {
             let (key, value) = found.map_err(self.failed())?;
             let number = key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())?;
-            let (key, outcomes): RememberedAnswer = self.decode(&value)?;
-            answers.remember(key, outcomes);
+            let (key, answered): RememberedAnswer = self.decode(&value)?;
+            answers.remember(key, answered);
             oldest.get_or_insert(number);
             next = number + 1;
         }

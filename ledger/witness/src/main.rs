@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger_keys::KeyType;
 use ledger_witness::logs::Logs;
 use ledger_witness::service::{self, Config};
 use ledger_witness::{Witness, identity};
@@ -46,6 +47,10 @@ struct Keygen {
     /// The witness's name, by convention a URL without scheme.
     #[arg(long, env = "ATTESTRY_WITNESS_NAME", value_name = "NAME")]
     name: String,
+
+    /// Type of the key: ed25519, which everybody verifies, or mldsa44, which needs OpenSSL 3.5 or later.
+    #[arg(long, env = "ATTESTRY_WITNESS_KEY_TYPE", value_name = "TYPE", default_value_t = KeyType::Ed25519)]
+    key_type: KeyType,
 }
 
 #[derive(Args, Debug)]
@@ -99,7 +104,7 @@ fn main() -> ExitCode {
 }
 
 fn run_keygen(keygen: &Keygen) -> Result<(), Box<dyn Error>> {
-    let verifier = identity::create(&keygen.data, &keygen.name)?;
+    let verifier = identity::create(&keygen.data, &keygen.name, keygen.key_type)?;
     writeln!(io::stdout(), "{verifier}")?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger_server::StampingAuthority;
 use messages::AgentId;
 
 use crate::policy::PolicyToolsArguments;
@@ -96,6 +97,21 @@ pub(crate) struct UpArguments {
     /// Authorities of the witnesses' servers, PEM; needed for https addresses
     #[arg(long, value_name = "FILE", requires = "witness_policy")]
     pub(crate) witness_ca: Option<PathBuf>,
+    /// Time-stamping authority (RFC 3161) for the log's checkpoints; repeat for several. Without a name it has its host's
+    #[arg(long, value_name = "[NAME=]URL", requires = "tsa_ca")]
+    pub(crate) tsa: Vec<StampingAuthority>,
+    /// The authorities' roots, PEM: tokens that do not lead there are refused
+    #[arg(long, value_name = "FILE", requires = "tsa")]
+    pub(crate) tsa_ca: Option<PathBuf>,
+    /// Whom to trust with https to the authorities, PEM
+    #[arg(long, value_name = "FILE", requires = "tsa")]
+    pub(crate) tsa_tls_ca: Option<PathBuf>,
+    /// Time between stamps while entries come
+    #[arg(long, default_value_t = 3_600, value_name = "S")]
+    pub(crate) tsa_interval: u64,
+    /// How long before a stamp's certificate expires it is renewed
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    pub(crate) tsa_renew_days: u32,
     /// Serve checkpoint and tiles without a client certificate
     #[arg(long)]
     pub(crate) public_log: bool,

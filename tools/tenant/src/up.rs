@@ -3,7 +3,7 @@
 //! They speak with each other as they would apart, over mutual TLS on the loopback interface.
 
 mod material;
-mod witnesses;
+mod outside;
 
 use std::{
     fs, io,
@@ -59,9 +59,8 @@ async fn start_ledger(
     material: &Material,
     shutdown: Shutdown,
 ) -> Result<ledger_server::Running, Failure> {
-    let witnesses = arguments.witness_policy.as_deref();
-    let witnesses = witnesses.map(|policy| witnesses::load(policy, arguments.witness_ca.as_deref())).transpose()?;
-    let log = LogConfig { origin: arguments.origin.clone(), witnesses, ..LogConfig::new(site.ledger()) };
+    let (stamping, witnesses) = (outside::stamping(arguments)?, outside::witnesses(arguments)?);
+    let log = LogConfig { origin: arguments.origin.clone(), stamping, witnesses, ..LogConfig::new(site.ledger()) };
     let config = ledger_server::Config {
         address: SocketAddr::new(arguments.listen, arguments.ledger_port),
         limits: Limits::default(),

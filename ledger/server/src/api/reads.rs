@@ -230,11 +230,3 @@ pub(super) fn info(ledger: &Ledger, _: &Request) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(&info).map_err(|error| Refusal::broken(&error))?;
     Ok(Response::new(StatusCode::OK, "application/json", body))
 }
-
-/// Whether the log accepts entries. The reason for a refusal is for operators: it stands in the log.
-pub(super) fn health(ledger: &Ledger, _: &Request) -> Result<Response, Refusal> {
-    match ledger.failure() {
-        None => Ok(Response::new(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
-        Some(_) => Err(Refusal::Unavailable("The ledger has stopped accepting entries".to_owned())),
-    }
-}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{BLOBS, BackupError, SEGMENTS, file_name, io_error, open};
 use crate::folder::{Folder, TEMPORARY_PREFIX};
 use crate::pruned::{KEPT_END, PRUNED_FOLDER, STATE_END, first_of};
+use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE};
 use crate::segment::{Segments, name};
 
 pub(super) struct Copying<'a> {
@@ -44,6 +45,16 @@ impl<'a> Copying<'a> {
         let (from, to) = (self.source(relative), self.target(relative));
         let length = from.metadata().map_err(io_error("look at", &from))?.len();
         Ok(to.metadata().is_ok_and(|metadata| metadata.len() == length))
+    }
+
+    /// Copies the log's keys, those that sign beside its own, and the key of receipts.
+    pub(super) fn keys(&mut self) -> Result<(), BackupError> {
+        for name in self.from.names().map_err(io_error("list", self.from.path()))? {
+            if name.starts_with(KEYS) || [RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE].contains(&name.as_str()) {
+                self.file(Path::new(&name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Copies a file that does not change, with its mode, unless it is there; one that vanishes
@@ -146,3 +157,6 @@ impl<'a> Copying<'a> {
         synced.map_err(io_error("sync", path))
     }
 }
+
+/// How the names of the files of the log's keys begin, private and public.
+const KEYS: &str = "log.";

@@ -16,11 +16,10 @@ use super::{
 };
 use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::folder::{Folder, create_private};
-use crate::identity::{IdentityError, KEY_FILE, VKEY_FILE, load_verifier};
+use crate::identity::{IdentityError, load_verifier};
 use crate::levels::{Levels, level_bytes};
 use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER, LockError};
 use crate::pruned::PRUNED_FOLDER;
-use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE};
 use crate::segment::{Segments, name};
 use crate::stamps::STAMPS_FOLDER;
 use crate::witnessing::{WitnessesRefuse, Witnessing};
@@ -222,9 +221,7 @@ fn put(from: &Folder, to: &Path, manifest: &Manifest, note: &[u8]) -> Result<u64
     for folder in [BLOBS, CHECKPOINTS, LEVELS, SEGMENTS] {
         copying.folder(folder)?;
     }
-    for file in [KEY_FILE, VKEY_FILE, RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE] {
-        copying.file(Path::new(file))?;
-    }
+    copying.keys()?;
     let segments = open(&from.file(SEGMENTS))?;
     let (firsts, _) = Segments::list(&segments).map_err(io_error("list", segments.path()))?;
     for first in firsts.into_iter().filter(|first| (manifest.first..=manifest.segment).contains(first)) {

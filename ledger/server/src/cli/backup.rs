@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use ledger_server::{RestoreRequest, restore};
+use ledger_server::{RestoreRequest, WitnessConfig, restore};
 
 #[derive(Args, Debug)]
 pub(crate) struct Backup {
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Backup) -> Result<ExitCode, Box<dyn Error>> {
 
 pub(crate) fn run_restore(arguments: Restore) -> Result<ExitCode, Box<dyn Error>> {
     let Restore { from, to, lock, witness_policy, witness_ca, danger_new_lock, json } = arguments;
-    let witnesses = witness_policy.map(|policy| crate::witnesses(&policy, witness_ca.as_deref())).transpose()?;
+    let witnesses = witness_policy.map(|policy| WitnessConfig::load(&policy, witness_ca.as_deref())).transpose()?;
     let report = restore(&RestoreRequest { danger_new_lock, from, lock, to, witnesses })?;
     let mut out = io::stdout().lock();
     if json {

@@ -55,6 +55,8 @@ pub(crate) struct Watched(Arc<Disk>);
 #[derive(Debug)]
 struct Disk {
     folder: PathBuf,
+    /// Held while the disk stalls.
+    gate: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -69,7 +71,7 @@ struct State {
 
 impl Watched {
     pub(crate) fn new(folder: &Path) -> Self {
-        let disk = Arc::new(Disk { folder: folder.to_owned(), state: Mutex::default() });
+        let disk = Arc::new(Disk { folder: folder.to_owned(), gate: Mutex::default(), state: Mutex::default() });
         lock(&DISKS).push(Arc::clone(&disk));
         Self(disk)
     }
@@ -77,6 +79,11 @@ impl Watched {
     /// Lets the operation with this number, counted from now on, fail.
     pub(crate) fn arm(&self, number: usize, fault: Fault) {
         lock(&self.0.state).armed = Some((number, fault));
+    }
+
+    /// Lets every operation wait until what this returns is dropped.
+    pub(crate) fn stall(&self) -> MutexGuard<'_, ()> {
+        lock(&self.0.gate)
     }
 
     /// The operation that failed first.
@@ -112,6 +119,7 @@ pub(super) fn before(operation: Operation<'_>) -> io::Result<()> {
     let Some(disk) = watching(path) else {
         return Ok(());
     };
+    drop(lock(&disk.gate));
     let mut state = lock(&disk.state);
     state.strike(|| format!("{operation:?}"))?;
     let owned = Path::to_owned;

@@ -290,7 +290,7 @@ fn signed(
 }
 
 fn head_of(note: &[u8], path: &Path, identity: &Identity) -> Result<TreeHead, OpenError> {
-    let opened = open_note(note, identity.signer.verifier());
+    let opened = open_note(note, identity.verifier());
     let opened = opened.map_err(|source| OpenError::Note { path: path.to_owned(), source })?;
     Ok(*opened.tree_head())
 }
@@ -468,7 +468,14 @@ fn read_segments(
         }
         loop {
             match reader.next() {
-                Ok(None) => break,
+                Ok(None) if is_last && reader.slack() > 0 => {
+                    trim(&path, reader.offset()).map_err(|source| io_error("cut", &path, source))?;
+                    break;
+                }
+                Ok(None) => {
+                    reader.expect_no_slack().map_err(|flaw| damaged(reader.offset(), flaw))?;
+                    break;
+                }
                 Ok(Some(batch)) => {
                     replay.batch(&batch, *first, reader.offset())?;
                     let marks = batch.entries().zip(batch.first..).map(|((offset, _), index)| Mark { index, offset });
@@ -506,13 +513,19 @@ fn tail(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
 /// Cuts off a batch that was never finished, keeping its bytes aside for whoever wants to know.
 fn cut(root: &Folder, path: &Path, first: u64, offset: u64, tail: &[u8]) -> Result<(), OpenError> {
     tracing::warn!(path = %path.display(), offset, bytes = tail.len(), "a batch that was never confirmed is cut off");
+    // What was written ahead says nothing.
+    let length = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let tail = tail.get(..length).unwrap_or_default();
     let kept = root.make("torn").and_then(|torn| torn.replace(&format!("{first:020}-{offset}"), tail));
     kept.map_err(|source| io_error("write", &root.file("torn"), source))?;
-    let cut = disk::open(path, OpenOptions::new().write(true)).and_then(|file| {
-        disk::set_len(&file, path, offset)?;
-        disk::sync(&file, path)
-    });
-    cut.map_err(|source| io_error("cut", path, source))
+    trim(path, offset).map_err(|source| io_error("cut", path, source))
+}
+
+/// Makes a segment's file end at `length`, durably.
+fn trim(path: &Path, length: u64) -> io::Result<()> {
+    let file = disk::open(path, OpenOptions::new().write(true))?;
+    disk::set_len(&file, path, length)?;
+    disk::sync(&file, path)
 }
 
 pub(super) fn io_error(operation: &'static str, path: &Path, source: io::Error) -> OpenError {

@@ -302,3 +302,48 @@ fn a_large_log_opens_from_its_index_and_reads_the_same() {
     fs::write(&last, &fs::read(&last).unwrap()[..usize::try_from(length).unwrap() - 1]).unwrap();
     assert!(matches!(opening::open(&config, |_| Ok(())), Err(OpenError::SignedLost { .. })));
 }
+
+#[test]
+fn a_stalled_disk_fills_the_queue_and_no_more_is_taken_until_it_goes_on() {
+    let folder = scratch();
+    let path = folder.path().join("log");
+    let mut config = config(&path);
+    config.segment_bytes_max = SEGMENT_BYTES_MAX;
+    config.checkpoint_interval = Duration::from_secs(60);
+    let ledger = Ledger::open(&config).unwrap();
+    let watched = Watched::new(&path);
+    let stalled = watched.stall();
+    // One in the writer's hands, one growing to 4 MiB, and the queue: more than that cannot wait.
+    let detail = "x".repeat(60_000);
+    let action = OperatorAction { action: "test".into(), actor: "a".into(), target: None, detail };
+    let groups = vec![Group { agent: None, expected: None, items: vec![item(&action)] }];
+    let mut waiting = Vec::new();
+    let mut refused = None;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    for number in 0u128.. {
+        let request = AppendRequest {
+            version: 1,
+            idempotency_key: IdempotencyKey((number + (1 << 64)).to_be_bytes()),
+            groups: groups.clone(),
+        };
+        match ledger.submit(request, None) {
+            Ok(reply) => waiting.push(reply),
+            Err(error) => {
+                refused = Some(error);
+                // The sequencer may just have taken one; when it takes no more, all refuse.
+                if waiting.len() >= QUEUE_REQUESTS_MAX + 64 || std::time::Instant::now() > deadline {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+        }
+        assert!(waiting.len() < QUEUE_REQUESTS_MAX + 200, "what waits is bounded");
+    }
+    assert_eq!(refused, Some(AppendFailed::Busy));
+    assert!(waiting.iter_mut().all(|reply| reply.try_recv().is_err()), "nothing is promised that is not durable");
+    drop(stalled);
+    for reply in waiting {
+        ledger.received(reply.blocking_recv()).unwrap();
+    }
+    ledger.append_blocking(request(0)).unwrap();
+}

@@ -15,7 +15,7 @@ use crate::folder::Folder;
 use crate::identity::origin_digest;
 use crate::levels::Levels;
 use crate::pruned::{PRUNED_FOLDER, Pruned, Snapshot, for_each_leaf, kept_name, state_name, stored_leaf};
-use crate::segment::{BatchFlaw, BatchReader, ScannedBatch, Segments, header, is_complete_batch_after, name};
+use crate::segment::{BatchReader, ScannedBatch, Segments, ends_in_crash, header, name};
 
 /// Checks all segments; returns the digests of the blobs that entries name.
 pub(super) fn check(
@@ -157,7 +157,12 @@ impl EntryCheck<'_> {
         };
         loop {
             match reader.next() {
-                Ok(None) => return true,
+                Ok(None) => {
+                    if let Some(flaw) = reader.expect_no_slack().err().filter(|_| !is_last) {
+                        report.damage(file, format!("byte {}: {}", reader.offset(), chain(&flaw)));
+                    }
+                    return true;
+                }
                 Ok(Some(batch)) => {
                     // Who hashes the tree ends only when no more leaves can come.
                     let _ = leaves.send(self.batch(&batch, &file, report));
@@ -169,8 +174,7 @@ impl EntryCheck<'_> {
                     let tail = std::fs::read(&path).unwrap_or_default();
                     let tail = usize::try_from(offset).ok().and_then(|offset| tail.get(offset..)).unwrap_or_default();
                     // What was being written when a crash came ends early and has nothing behind it.
-                    let torn = is_last && matches!(flaw, BatchFlaw::Truncated) && !is_complete_batch_after(tail);
-                    if torn {
+                    if is_last && ends_in_crash(&flaw, tail) {
                         report.notice(file, format!("{text}; a batch that was never confirmed, or was cut later"));
                     } else {
                         report.damage(file, text);

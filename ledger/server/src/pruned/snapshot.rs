@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use ledger_protocol::{AgentChain, Answers, LogState, LogTotals, Outcome};
-use messages::ledger::IdempotencyKey;
+use ledger_protocol::{AgentChain, Answers, LogState, LogTotals};
 use messages::{AgentId, Digest, cbor};
 use openssl::sha::sha256;
 
-use crate::segment::{HEADER_BYTES, Location};
+use crate::segment::{HEADER_BYTES, Location, RememberedAnswer};
 use crate::store::{Index, Update};
 
 /// Everything that entries behind the pruned ones depend on.
@@ -36,25 +35,14 @@ pub(crate) struct Snapshot {
 /// pruned-state = [ version: 1, first: uint, root: digest, minimum_index: uint, policy_index: uint, kept: digest,
 ///                  totals, [* [agent: tstr, chain]], answers_from: uint, answers, doomed: [* digest] ]
 /// ```
-type Wire = (
-    u8,
-    u64,
-    Digest,
-    u64,
-    u64,
-    Digest,
-    LogTotals,
-    Vec<(AgentId, AgentChain)>,
-    u64,
-    Vec<(IdempotencyKey, Vec<Outcome>)>,
-    Vec<Digest>,
-);
+type Wire =
+    (u8, u64, Digest, u64, u64, Digest, LogTotals, Vec<(AgentId, AgentChain)>, u64, Vec<RememberedAnswer>, Vec<Digest>);
 
 impl Snapshot {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut agents: Vec<_> = self.state.agents().map(|(agent, chain)| (agent.clone(), chain.clone())).collect();
         agents.sort_unstable_by(|(one, _), (two, _)| one.as_str().cmp(two.as_str()));
-        let answers = self.answers.iter().map(|(key, outcomes)| (*key, outcomes.to_vec())).collect();
+        let answers = self.answers.iter().map(|(key, answered)| (*key, answered.clone())).collect();
         let wire: Wire = (
             1,
             self.first,
@@ -87,8 +75,8 @@ impl Snapshot {
             return None;
         };
         let mut answers = Answers::default();
-        for (key, outcomes) in remembered {
-            answers.remember(key, outcomes);
+        for (key, answered) in remembered {
+            answers.remember(key, answered);
         }
         let state = LogState::restore(totals, agents);
         let whole = totals.size == first;
@@ -101,8 +89,8 @@ impl Snapshot {
         for (agent, chain) in self.state.agents() {
             update.chain(agent.clone(), chain.clone());
         }
-        for ((key, outcomes), number) in self.answers.iter().zip(self.answers_from..) {
-            update.answer(number, (*key, outcomes.to_vec()));
+        for ((key, answered), number) in self.answers.iter().zip(self.answers_from..) {
+            update.answer(number, (*key, answered.clone()));
         }
         update.end(Location { segment: self.first, offset: HEADER_BYTES });
         update.set_totals(*self.state.totals());

@@ -150,7 +150,10 @@ fn a_pruned_log_has_its_tree_its_rest_and_what_the_rest_depends_on() {
     shared.segments.entry(report.first).unwrap();
     assert!(matches!(ledger.prune(&ask(30)), Err(PruneError::Nothing { .. })));
     // A request whose entry is gone is neither repeated nor answered as if it were there.
-    let again = AppendRequest { version: 1, idempotency_key: IdempotencyKey(101u128.to_be_bytes()), groups: vec![] };
+    let binding = blob(&ledger, "binding");
+    let enrol = Enrol { slot: 0, binding, ek_certificate: 0, registrar: "test".into() };
+    let again = Group { agent: Some(node()), expected: Some(Head::default()), items: vec![item(&enrol)] };
+    let again = AppendRequest { version: 1, idempotency_key: IdempotencyKey(1u128.to_be_bytes()), groups: vec![again] };
     assert!(matches!(ledger.append_blocking(again), Err(AppendFailed::Pruned { .. })));
     drop(ledger);
     is_sound(&path);

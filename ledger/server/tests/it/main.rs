@@ -2,10 +2,14 @@
 
 mod api;
 mod backup;
+mod clients;
 mod crash;
 mod damage;
 mod entries;
+mod hostile;
+mod keys;
 mod lock;
+mod monitoring;
 mod pruning;
 mod receipts;
 mod rig;

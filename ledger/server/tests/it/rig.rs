@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, LogConfig, Running, StampingConfig, WitnessConfig, start};
+use ledger_server::{Config, LogConfig, Monitoring, Running, StampingConfig, WitnessConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -16,6 +16,8 @@ use transport::client::{Answer, Client, Outgoing};
 use transport::router::Role;
 use transport::server::{Limits, Shutdown, ShutdownHandle};
 use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls};
+
+use crate::hostile::Hostile;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +39,8 @@ pub(crate) struct Rig {
     pub(crate) interval: Duration,
     /// The lock's folder, if it is not in the data directory.
     pub(crate) lock: Option<PathBuf>,
+    pub(crate) limits: Limits,
+    pub(crate) monitoring: Monitoring,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
     pub(crate) stamping: Option<StampingConfig>,
@@ -65,6 +69,8 @@ impl Rig {
             folder,
             interval,
             lock: None,
+            monitoring: Monitoring { disk_free_bytes_min: 0, ..Monitoring::default() },
+            limits: Limits::default(),
             public_read: false,
             segment_bytes_max: 1 << 20,
             stamping: None,
@@ -90,6 +96,7 @@ impl Rig {
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
         config.lock.clone_from(&self.lock);
+        config.monitoring = self.monitoring.clone();
         config.segment_bytes_max = self.segment_bytes_max;
         config.stamping = self.stamping.clone();
         config.witnesses.clone_from(&self.witnesses);
@@ -101,7 +108,7 @@ impl Rig {
         let authorities = vec![self.authority.certificate().to_owned()];
         Config {
             address: ([127, 0, 0, 1], 0).into(),
-            limits: Limits::default(),
+            limits: self.limits,
             log: self.log_config(),
             public_read: self.public_read,
             tls: ServerTls::new(&identity.expect("an identity"), &ClientAuth::Optional(authorities)).expect("TLS"),
@@ -122,8 +129,24 @@ impl Rig {
             Caller::Auditor => Some(Role::Auditor),
             Caller::Service => Some(Role::Service),
         };
-        let identity = role.map(|role| {
-            let issued = self.authority.issue(&Leaf::client("caller", role), KeyAlgorithm::EcP256);
+        self.tls_as(role.map(|role| Leaf::client("caller", role)))
+    }
+
+    /// A service that misbehaves.
+    pub(crate) fn hostile(&self, url: &str) -> Hostile {
+        let issued = self.authority.issue(&Leaf::client("hostile", Role::Service), KeyAlgorithm::EcP256);
+        let address = url.trim_start_matches("https://").parse().expect("an address");
+        Hostile::new(address, &issued.expect("a client certificate"), self.authority.certificate())
+    }
+
+    /// A service of this name.
+    pub(crate) fn service_tls(&self, name: &str) -> ClientTls {
+        self.tls_as(Some(Leaf::client(name, Role::Service)))
+    }
+
+    fn tls_as(&self, leaf: Option<Leaf>) -> ClientTls {
+        let identity = leaf.map(|leaf| {
+            let issued = self.authority.issue(&leaf, KeyAlgorithm::EcP256);
             issued.expect("a client certificate")
         });
         let authorities = vec![self.authority.certificate().to_owned()];
@@ -175,6 +198,10 @@ impl Rig {
 }
 
 impl Served {
+    pub(crate) fn monitoring(&self) -> Option<std::net::SocketAddr> {
+        self.running.monitoring_address()
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.start();
         self.running.wait().await.expect("a ledger that ends well");

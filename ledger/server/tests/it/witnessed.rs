@@ -46,7 +46,9 @@ struct Witnessing {
 impl Witnesses {
     fn new(count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keys = (0..count).map(|n| identity::create(&folder.path().join(n.to_string()), &format!("w{n}.test")));
+        let keys = (0..count).map(|n| {
+            identity::create(&folder.path().join(n.to_string()), &format!("w{n}.test"), ledger_server::KeyType::Ed25519)
+        });
         let keys = keys.map(Result::unwrap).collect();
         // All at once, so that none is given twice; they are free again afterwards.
         let held: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();

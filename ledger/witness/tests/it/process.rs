@@ -121,7 +121,8 @@ async fn a_second_process_and_a_lost_folder_of_records_are_refused() {
 fn a_key_is_never_replaced_and_never_open_to_others() {
     use std::os::unix::fs::PermissionsExt as _;
     let rig = Rig::new();
-    let again = ledger_witness::identity::create(&rig.data(), "witness.test/w1").unwrap_err();
+    let again =
+        ledger_witness::identity::create(&rig.data(), "witness.test/w1", ledger_keys::KeyType::Ed25519).unwrap_err();
     assert!(again.to_string().contains("already"), "{again}");
     let key = rig.data().join("witness.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);

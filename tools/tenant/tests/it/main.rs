@@ -11,6 +11,7 @@ mod machine;
 mod measured;
 mod policy;
 mod process;
+mod recorded;
 mod restarts;
 mod site;
 mod webhook;

@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod measured;
+mod tpm;
 
 use evidence::public::Public;
 use fixtures_softtpm::{Hash, KeyKind, SoftAk, SoftQuote, SoftTpm, encode_keylime_quote, shared};
