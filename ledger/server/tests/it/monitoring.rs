@@ -168,7 +168,7 @@ async fn a_ledger_whose_checkpoints_are_late_is_not_ready() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_whose_disk_has_failed_neither_lives_nor_is_ready() {
     let rig = Rig::new();
-    let process = rig.spawn("trap '' XFSZ; ulimit -f 1200;");
+    let process = rig.spawn("trap '' XFSZ; ulimit -f 6000;");
     let url = process.url.clone().unwrap();
     let client = rig.ledger_client(&url);
     let text = "x".repeat(900);
