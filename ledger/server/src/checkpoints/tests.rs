@@ -58,20 +58,22 @@ fn a_log_with_a_million_checkpoints_starts() {
     for key in 0..=u128::from(CHECKPOINTS / 4_096) {
         ledger.append_blocking(append(key)).unwrap();
     }
-    let signed = ledger.info().unwrap().checkpoint_size;
-    ledger.close();
     drop(ledger);
+    let signed = crate::info(&path).unwrap().0.checkpoint_size;
     let checkpoints = path.join("checkpoints");
     let index = crate::store::Index::open(&path.join("index")).unwrap();
     let mut shard = checkpoints.clone();
-    for size in 1..CHECKPOINTS.min(signed) {
+    for size in 1..=signed {
         if size % SHARD_FILES as u64 == 0 {
             shard = checkpoints.join(shard_name(size));
             std::fs::create_dir(&shard).unwrap();
         }
-        let file = shard.join(size.to_string());
-        if !checkpoints.join(size.to_string()).exists() {
+        // Those that the log itself has signed lie in the first folder.
+        let (file, real) = (shard.join(size.to_string()), checkpoints.join(size.to_string()));
+        if !real.exists() {
             std::fs::write(file, "note").unwrap();
+        } else if real != file {
+            std::fs::rename(real, file).unwrap();
         }
         index.add_checkpoint(size, &messages::Digest([7; 32])).unwrap();
     }
@@ -80,6 +82,6 @@ fn a_log_with_a_million_checkpoints_starts() {
     for _ in 0..3 {
         let begun = std::time::Instant::now();
         let opened = crate::info(&path).unwrap();
-        eprintln!("{} entries, a look at {CHECKPOINTS} checkpoints: {:?}", opened.0.durable_size, begun.elapsed());
+        eprintln!("opened {} entries and as many checkpoints in {:?}", opened.0.durable_size, begun.elapsed());
     }
 }
