@@ -11,12 +11,15 @@ mod service;
 use messages::cbor::{self, CborError};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use chain::{AgentPolicy, Enrol, Label, Miss, MissReason, NamedDigest, NamedPolicy, PolicyBody, Retire};
+pub use chain::{
+    AgentPolicy, Enrol, Label, Maintenance, Miss, MissReason, NamedDigest, NamedPolicy, PolicyBody, Retire,
+};
 pub use evidence::{
     BankValues, Finding, ImaDelta, ImaState, KeyRelease, QuoteBody, ReleasePhase, Verdict, VerdictResult,
 };
 pub use service::{
-    Binding, CheckpointBody, Genesis, OperatorAction, Revocation, RevocationPhase, ServiceStart, TimestampBody,
+    Binding, CENSUS_SUMS_BYTES, CensusBody, CheckpointBody, Genesis, OperatorAction, Revocation, RevocationPhase,
+    ServiceStart, TimestampBody,
 };
 
 use crate::Kind;

@@ -10,11 +10,15 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::body::glance::{self, QuoteGlance, VerdictGlance};
 use crate::body::{
-    Body, CheckpointBody, Enrol, Genesis, KeyRelease, PolicyBody, ReleasePhase, Retire, Revocation, ServiceStart,
-    TimestampBody, VerdictResult,
+    Body, CENSUS_SUMS_BYTES, CensusBody, CheckpointBody, Enrol, Genesis, KeyRelease, Maintenance, PolicyBody,
+    ReleasePhase, Retire, Revocation, ServiceStart, TimestampBody, VerdictResult,
 };
 use crate::entry::EntryRef;
 use crate::{Beacon, Entry, Kind};
+
+mod rule;
+
+pub use rule::RuleBroken;
 
 /// Everything the rules need to know of the log so far: a function of its entries.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -36,6 +40,12 @@ pub struct LogTotals {
     pub fleet: Head,
     /// Index of the fleet's last entry.
     pub fleet_index: Option<u64>,
+    /// Entries under the last checkpoint entry, 0 before the first.
+    pub checkpoint_size: u64,
+    /// Entries under the last census entry, 0 before the first.
+    pub census_size: u64,
+    /// Number that the next census must have.
+    pub census_epoch: u64,
 }
 
 /// Where one agent's chain stands.
@@ -51,8 +61,10 @@ pub struct AgentChain {
     pub standing: Standing,
     /// Size of the checkpoint its latest quote rests on.
     pub beacon_size: u64,
-    /// Leaf hash of the latest quote since it was enrolled.
+    /// Leaf hash of the latest quote since it was enrolled, until there is a verdict on it.
     pub quote: Option<Digest>,
+    /// The EK–AK–id record of the policy in force since it was enrolled.
+    pub binding: Option<Digest>,
     /// The latest verdict since it was enrolled.
     pub verdict: Option<LatestVerdict>,
     /// Keys whose release is authorised since it was enrolled, oldest first, at most
@@ -91,109 +103,6 @@ pub struct AuthorisedKey {
 /// Authorised keys remembered for one agent. It has one at a time; a new one comes with each
 /// provisioning, and a delivery is recorded seconds after its authorisation.
 pub const AUTHORISED_KEYS_MAX: usize = 16;
-
-/// Why an entry may not stand where it is.
-#[derive(Debug, thiserror::Error)]
-pub enum RuleBroken {
-    /// `enrol` for an agent that is in the fleet.
-    #[error("the agent is enrolled; expected a retire entry before it is enrolled again")]
-    AlreadyEnrolled,
-    /// A quote rests on an older checkpoint than the one before it.
-    #[error("the quote rests on the checkpoint of size {found}; expected {last} or later, as its predecessor")]
-    BeaconBack {
-        /// Size of the predecessor's checkpoint.
-        last: u64,
-        /// Size of this one's.
-        found: u64,
-    },
-    /// A checkpoint that this log has not signed.
-    #[error("checkpoint {note_digest} of size {tree_size} is not one that this log has signed")]
-    BeaconUnknown {
-        /// Its size.
-        tree_size: u64,
-        /// Its digest.
-        note_digest: Digest,
-    },
-    /// The body is not what its kind says.
-    #[error("the body is no {kind} body", kind = kind.name())]
-    Body {
-        /// The kind.
-        kind: Kind,
-        /// What is wrong.
-        source: CborError,
-    },
-    /// The entry is on the wrong kind of chain.
-    #[error("a {kind} entry does not belong on {chain}", kind = kind.name())]
-    Chain {
-        /// The kind.
-        kind: Kind,
-        /// Whose chain it is.
-        chain: &'static str,
-    },
-    /// The log does not begin with `genesis`, or has a second one.
-    #[error("a {kind} entry has index {index}; expected genesis at index 0 and nowhere else", kind = kind.name())]
-    Genesis {
-        /// The kind found.
-        kind: Kind,
-        /// Where.
-        index: u64,
-    },
-    /// Number or predecessor do not continue the chain.
-    #[error("entry {} after {} does not continue the chain; expected entry {} after {}", found.seq, found.prev, expected.seq, expected.prev)]
-    Head {
-        /// The chain's end.
-        expected: Head,
-        /// What the entry says.
-        found: Head,
-    },
-    /// A key release without a prior authorisation.
-    #[error("the release of key {key_id} was not authorised; expected an authorised key-release entry before")]
-    NotAuthorised {
-        /// The key.
-        key_id: Digest,
-    },
-    /// Anything but `enrol` for an agent that is not in the fleet.
-    #[error("the agent is not enrolled; expected an enrol entry before a {kind} entry", kind = kind.name())]
-    NotEnrolled {
-        /// The kind.
-        kind: Kind,
-    },
-    /// A key is authorised after a verdict that is not a pass.
-    #[error("a key release is authorised by a verdict that is not a pass")]
-    NotPassed,
-    /// The verdict names another quote than the latest.
-    #[error("the verdict names the quote {found}; expected the chain's latest, {}", show(.latest))]
-    Quote {
-        /// Leaf hash of the latest quote.
-        latest: Option<Digest>,
-        /// Leaf hash named.
-        found: Digest,
-    },
-    /// The sequencer's clock went back.
-    #[error("the entry was recorded at {found}; expected {last} or later")]
-    Recorded {
-        /// Time of the entry before.
-        last: UnixMillis,
-        /// Time of this one.
-        found: UnixMillis,
-    },
-    /// The wrong place in the census.
-    #[error("the agent is enrolled into slot {found}; expected {expected}")]
-    Slot {
-        /// The next free slot, or the agent's own.
-        expected: u64,
-        /// The slot in the entry.
-        found: u64,
-    },
-    /// The key release names another verdict than the latest.
-    #[error("the key release names the verdict {found}; expected the chain's latest, {}", show(.latest))]
-    Verdict {
-        /// Leaf hash of the latest verdict.
-        latest: Option<Digest>,
-        /// Leaf hash named.
-        found: Digest,
-    },
-}
 
 impl LogState {
     /// Takes up a state that was saved as its parts.
@@ -326,7 +235,7 @@ impl Draft {
                 (chain.head, chain.last_index) = (head, index);
             }
         } else {
-            apply_to_fleet(entry, signed)?;
+            self.apply_to_fleet(entry, signed)?;
             (self.totals.fleet, self.totals.fleet_index) = (head, Some(index));
         }
         self.totals.size += 1;
@@ -352,7 +261,10 @@ impl Draft {
             Kind::Verdict => chain.verdict(&VerdictGlance::read(entry.body, |_| {}).map_err(body_of(kind))?, leaf_hash),
             Kind::KeyRelease => chain.key_release(&decode(entry)?),
             Kind::Policy => match decode(entry)? {
-                PolicyBody::Agent(_) => Ok(()),
+                PolicyBody::Agent(policy) => {
+                    chain.binding = Some(policy.binding);
+                    Ok(())
+                }
                 PolicyBody::Named(_) => Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN }),
             },
             Kind::Retire => {
@@ -363,11 +275,73 @@ impl Draft {
             Kind::Miss => glance::miss(entry.body).map_err(body_of(kind)),
             Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
             Kind::Revocation => decode::<Revocation>(entry).map(drop),
-            Kind::Maintenance | Kind::Unknown(_) => Ok(()),
+            Kind::Maintenance => {
+                let Maintenance { from, to, .. } = decode(entry)?;
+                if from < to { Ok(()) } else { Err(RuleBroken::MaintenanceWindow { from, to }) }
+            }
+            Kind::Unknown(_) => Ok(()),
             Kind::Genesis | Kind::Enrol | Kind::Checkpoint | Kind::Timestamp | Kind::Census | Kind::ServiceStart => {
                 Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN })
             }
         }
+    }
+
+    fn apply_to_fleet(
+        &mut self,
+        entry: &EntryRef<'_>,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<(), RuleBroken> {
+        let kind = entry.kind;
+        match kind {
+            Kind::Genesis => decode::<Genesis>(entry).map(drop),
+            Kind::Checkpoint => self.checkpoint(decode(entry)?, signed),
+            Kind::Census => self.census(&decode(entry)?),
+            Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
+            Kind::Policy => match decode(entry)? {
+                PolicyBody::Named(_) => Ok(()),
+                PolicyBody::Agent(_) => Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN }),
+            },
+            Kind::Revocation => decode::<Revocation>(entry).map(drop),
+            Kind::ServiceStart => decode::<ServiceStart>(entry).map(drop),
+            Kind::Timestamp => {
+                let TimestampBody { tree_size, note, .. } = decode(entry)?;
+                expect_signed(tree_size, note, signed)
+            }
+            Kind::Unknown(_) => Ok(()),
+            Kind::Enrol
+            | Kind::KeyRelease
+            | Kind::Maintenance
+            | Kind::Miss
+            | Kind::Quote
+            | Kind::Retire
+            | Kind::Verdict => Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN }),
+        }
+    }
+
+    fn checkpoint(&mut self, body: CheckpointBody, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), RuleBroken> {
+        let CheckpointBody { tree_size: found, note } = body;
+        let (last, index) = (self.totals.checkpoint_size, self.totals.size);
+        if found <= last || found > index {
+            return Err(RuleBroken::CheckpointSize { last, found, index });
+        }
+        expect_signed(found, note, signed)?;
+        self.totals.checkpoint_size = found;
+        Ok(())
+    }
+
+    /// F and root are for whoever keeps the histories to compare.
+    fn census(&mut self, body: &CensusBody) -> Result<(), RuleBroken> {
+        let LogTotals { checkpoint_size: expected, census_size, census_epoch: expected_epoch, .. } = self.totals;
+        let (found, epoch) = (body.prefix_size, body.epoch);
+        if found != expected || found == census_size || epoch != expected_epoch {
+            return Err(RuleBroken::Census { expected, found, expected_epoch, epoch });
+        }
+        if body.sums.len() != CENSUS_SUMS_BYTES {
+            return Err(RuleBroken::CensusSums { found: body.sums.len() });
+        }
+        self.totals.census_size = found;
+        self.totals.census_epoch += 1;
+        Ok(())
     }
 
     fn enrol(&mut self, enrol: &Enrol) -> Result<(), RuleBroken> {
@@ -390,6 +364,7 @@ impl Draft {
             standing: Standing::Enrolled,
             beacon_size,
             quote: None,
+            binding: None,
             verdict: None,
             authorised: Vec::new(),
         });
@@ -418,6 +393,11 @@ impl AgentChain {
         if self.quote != Some(body.quote) {
             return Err(RuleBroken::Quote { latest: self.quote, found: body.quote });
         }
+        if let Some(expected) = self.binding.filter(|expected| *expected != body.binding) {
+            return Err(RuleBroken::Binding { expected, found: body.binding });
+        }
+        // The first verdict on a quote counts: there is no second.
+        self.quote = None;
         self.verdict = Some(LatestVerdict { leaf_hash, passed: body.result == VerdictResult::Pass });
         Ok(())
     }
@@ -455,32 +435,6 @@ impl AgentChain {
     }
 }
 
-fn apply_to_fleet(entry: &EntryRef<'_>, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), RuleBroken> {
-    let kind = entry.kind;
-    match kind {
-        Kind::Genesis => decode::<Genesis>(entry).map(drop),
-        Kind::Checkpoint => {
-            let CheckpointBody { tree_size, note } = decode(entry)?;
-            expect_signed(tree_size, note, signed)
-        }
-        Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
-        Kind::Policy => match decode(entry)? {
-            PolicyBody::Named(_) => Ok(()),
-            PolicyBody::Agent(_) => Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN }),
-        },
-        Kind::Revocation => decode::<Revocation>(entry).map(drop),
-        Kind::ServiceStart => decode::<ServiceStart>(entry).map(drop),
-        Kind::Timestamp => {
-            let TimestampBody { tree_size, note, .. } = decode(entry)?;
-            expect_signed(tree_size, note, signed)
-        }
-        Kind::Census | Kind::Maintenance | Kind::Unknown(_) => Ok(()),
-        Kind::Enrol | Kind::KeyRelease | Kind::Miss | Kind::Quote | Kind::Retire | Kind::Verdict => {
-            Err(RuleBroken::Chain { kind, chain: FLEET_CHAIN })
-        }
-    }
-}
-
 fn expect_signed(
     tree_size: u64,
     note_digest: Digest,
@@ -499,10 +453,6 @@ fn decode<B: Body>(entry: &EntryRef<'_>) -> Result<B, RuleBroken> {
 
 fn body_of(kind: Kind) -> impl Fn(CborError) -> RuleBroken {
     move |source| RuleBroken::Body { kind, source }
-}
-
-fn show(leaf_hash: &Option<Digest>) -> String {
-    leaf_hash.map_or_else(|| "of which there is none".to_owned(), |hash| hash.to_string())
 }
 
 const AGENT_CHAIN: &str = "an agent's chain";

@@ -23,7 +23,7 @@ use self::copying::Copying;
 pub use self::restoring::{RestoreError, RestoreReport, RestoreRequest, restore};
 use crate::NoteFlaw;
 use crate::checkpoints::{PUBLIC_FILE, open_note};
-use crate::folder::{Folder, create_private};
+use crate::folder::Folder;
 use crate::identity::{IdentityError, load_verifier, origin_digest};
 use crate::levels::level_bytes;
 use crate::ownership::{Ownership, OwnershipError};
@@ -168,8 +168,7 @@ fn copy(root: &Folder, to: &Path, first: u64) -> Result<BackupReport, BackupErro
     let opened = open_note(&note, &key);
     let opened = opened.map_err(|source| BackupError::Note { path: root.file(PUBLIC_FILE), source })?;
     let TreeHead { tree_size, .. } = *opened.tree_head();
-    create_private(to).map_err(io_error("make", to))?;
-    let target = open(to)?;
+    let target = Folder::make_private(to).map_err(io_error("make", to))?;
     let before = begin(&target, key.name().as_str(), &key.to_string())?;
     let _ownership = Ownership::take(to).map_err(BackupError::Ownership)?;
     if before.tree_size > tree_size {

@@ -1,5 +1,6 @@
 //! Large evidence by its SHA-256: boot logs, measurement lists, policies, certificates.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub(crate) struct Blobs {
     folder: Folder,
     /// Held while a blob is removed, or is found to be there and shall stay.
     turn: Mutex<()>,
+    /// Folders in it whose names this process knows to be durable; at most 256.
+    made: Mutex<BTreeSet<String>>,
 }
 
 /// Why a blob was not read.
@@ -35,14 +38,14 @@ pub(crate) enum BlobError {
 
 impl Blobs {
     pub(crate) fn new(folder: Folder) -> Self {
-        Self { bytes: OnceLock::new(), folder, turn: Mutex::default() }
+        Self { bytes: OnceLock::new(), folder, turn: Mutex::default(), made: Mutex::default() }
     }
 
     /// Stores bytes durably under their digest. A damaged file of that name is replaced. One that is
     /// there counts as new: it is not pruned before the entry that is to name it.
     pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
         let name = digest.to_string();
-        let folder = self.folder.make(&prefix(&name))?;
+        let folder = self.make(prefix(&name))?;
         self.renew(digest)?;
         match self.get(digest) {
             // Its name may be newer than the last sync of the folder.
@@ -112,6 +115,18 @@ impl Blobs {
     fn path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         self.folder.file(&prefix(&name)).join(name)
+    }
+
+    /// A folder of blobs. One that another thread has just made is synced as well: who uses it must
+    /// not be done before its name is durable.
+    fn make(&self, prefix: String) -> io::Result<Folder> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.contains(&prefix) {
+            return Folder::open(self.folder.file(&prefix));
+        }
+        let folder = self.folder.make(&prefix)?;
+        made.insert(prefix);
+        Ok(folder)
     }
 
     /// The bytes of a blob; `None` if there is none.

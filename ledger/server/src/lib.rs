@@ -37,7 +37,7 @@ pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, Restore
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
-pub use identity::{IdentityError, InitError, init, init_log};
+pub use identity::{IdentityError, InitError, init};
 pub use ledger_keys::KeyType;
 pub use lock::LockError;
 pub use maintenance::{info, info_of, reindex, reindex_log};

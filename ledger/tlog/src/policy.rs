@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use crate::checkpoint::AuthenticCheckpoint;
 use crate::decimal;
-use crate::key::{MalformedKey, NoteVerifier};
+use crate::key::{MalformedKey, NoteVerifier, PosixSeconds};
 
 /// Most bytes of a policy: 32 logs, 32 witnesses and 32 groups, which every reader must take,
 /// with lines of 4 KiB for ML-DSA keys and URLs come to 384 KiB; this is more than twice that.
@@ -112,6 +112,54 @@ impl WitnessQuorum {
         })
     }
 
+    /// Between which times the cosignatures place `checkpoint`, which was opened with
+    /// [`Self::witnesses`], taking one witness of each set that suffices as honest.
+    ///
+    /// For `k` of `n` these are the `k`-th latest and the `k`-th earliest time. `None` without a
+    /// quorum, and if none is asked for.
+    #[must_use]
+    pub fn time_bounds(&self, checkpoint: &AuthenticCheckpoint) -> Option<TimeBounds> {
+        if !self.asks() {
+            return None;
+        }
+        let time_of = |verifier: &NoteVerifier| {
+            let mut signatures = checkpoint.note().signatures().iter();
+            signatures
+                .find(|signature| signature.is_by(verifier) && signature.time.is_some())
+                .and_then(|signature| signature.time)
+        };
+        let mut times: Vec<PosixSeconds> = self.witnesses().filter_map(time_of).collect();
+        times.sort_unstable();
+        let not_before =
+            times.iter().rev().find(|t| self.suffices(|witness| time_of(witness).is_some_and(|time| time >= **t)))?;
+        let not_after =
+            times.iter().find(|t| self.suffices(|witness| time_of(witness).is_some_and(|time| time <= **t)))?;
+        Some(TimeBounds { not_before: *not_before, not_after: *not_after })
+    }
+
+    /// Whether cosignatures are asked for at all.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        !self.suffices(|_| false)
+    }
+
+    /// Whether the witnesses that `counts` says yes to are enough.
+    fn suffices(&self, counts: impl Fn(&NoteVerifier) -> bool) -> bool {
+        let Some(root) = self.root else { return true };
+        // Members refer to earlier ones only, so one pass in order decides all.
+        let mut witnessed: Vec<bool> = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            witnessed.push(match member {
+                Member::Witness(verifier) => counts(verifier),
+                Member::Group { threshold, members } => {
+                    let count = members.iter().filter(|at| witnessed.get(**at) == Some(&true));
+                    count.count() >= *threshold
+                }
+            });
+        }
+        witnessed.get(root) == Some(&true)
+    }
+
     /// Checks that enough witnesses cosigned; `checkpoint` was opened with [`Self::witnesses`].
     ///
     /// A cosignature counts if it was verified and states its time: one that cannot be verified
@@ -120,19 +168,7 @@ impl WitnessQuorum {
     /// # Errors
     /// [`QuorumMissed`].
     pub fn check(&self, checkpoint: &AuthenticCheckpoint) -> Result<(), QuorumMissed> {
-        let Some(root) = self.root else { return Ok(()) };
-        // Members refer to earlier ones only, so one pass in order decides all.
-        let mut witnessed: Vec<bool> = Vec::with_capacity(self.members.len());
-        for member in &self.members {
-            witnessed.push(match member {
-                Member::Witness(verifier) => is_witnessed(checkpoint, verifier),
-                Member::Group { threshold, members } => {
-                    let count = members.iter().filter(|at| witnessed.get(**at) == Some(&true));
-                    count.count() >= *threshold
-                }
-            });
-        }
-        if witnessed.get(root) == Some(&true) {
+        if self.suffices(|verifier| is_witnessed(checkpoint, verifier)) {
             return Ok(());
         }
         let count = |counts: &dyn Fn(&NoteVerifier) -> bool| self.witnesses().filter(|key| counts(key)).count();
@@ -146,6 +182,15 @@ impl WitnessQuorum {
 
 fn is_witnessed(checkpoint: &AuthenticCheckpoint, witness: &NoteVerifier) -> bool {
     checkpoint.note().signatures().iter().any(|signature| signature.is_by(witness) && signature.time.is_some())
+}
+
+/// When a checkpoint was cosigned, as far as a quorum of witnesses proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBounds {
+    /// An honest witness cosigned at this time or later: the note, whole, is not older.
+    pub not_before: PosixSeconds,
+    /// An honest witness had cosigned by this time: what the checkpoint covers is not younger.
+    pub not_after: PosixSeconds,
 }
 
 /// The cosignatures do not satisfy the quorum.

@@ -213,3 +213,24 @@ pub struct Retire {
 impl Body for Retire {
     const KIND: Kind = Kind::Retire;
 }
+
+/// Announced absence, on the agent's chain. It counts for gaps that begin after the entry only.
+///
+/// ```cddl
+/// maintenance-body = [ from: uint, to: uint, reason: tstr, actor: tstr ]
+/// ```
+#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct Maintenance {
+    /// When it is to begin, by the operator's clock.
+    pub from: UnixMillis,
+    /// When it is to be over; later than `from`.
+    pub to: UnixMillis,
+    /// Why, for a person.
+    pub reason: String,
+    /// Who announced it.
+    pub actor: String,
+}
+
+impl Body for Maintenance {
+    const KIND: Kind = Kind::Maintenance;
+}

@@ -50,6 +50,7 @@ impl QuoteGlance {
 pub(crate) struct VerdictGlance {
     pub(crate) quote: Digest,
     pub(crate) result: VerdictResult,
+    pub(crate) binding: Digest,
 }
 
 impl VerdictGlance {
@@ -76,13 +77,13 @@ impl VerdictGlance {
         for _ in 0..reader.array()? {
             policy(digest(&mut reader)?);
         }
-        digest(&mut reader)?; // binding
+        let binding = digest(&mut reader)?;
         reader.text()?; // appraiser
         reader.array_of(2)?;
         reader.unsigned()?; // entries replayed
         reader.bytes()?; // register
         reader.finish()?;
-        Ok(Self { quote, result })
+        Ok(Self { quote, result, binding })
     }
 }
 

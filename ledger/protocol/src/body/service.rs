@@ -69,6 +69,32 @@ impl Body for TimestampBody {
     const KIND: Kind = Kind::Timestamp;
 }
 
+/// What all machines' histories come to, under the checkpoint entry before it.
+///
+/// ```cddl
+/// census-body = [ prefix_size: uint, F: bstr .size 68, root: bstr .size 32, epoch: uint ]
+/// ```
+///
+/// Everything in it can be recomputed from the entries. Source: `docs/spec/history.md` section 4.
+#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct CensusBody {
+    /// Entries covered: those under the last checkpoint entry.
+    pub prefix_size: u64,
+    /// The sums over all slots, 68 bytes.
+    pub sums: ByteBuf,
+    /// The census root.
+    pub root: Digest,
+    /// Number of the census, from 0.
+    pub epoch: u64,
+}
+
+/// Bytes of [`CensusBody::sums`].
+pub const CENSUS_SUMS_BYTES: usize = 68;
+
+impl Body for CensusBody {
+    const KIND: Kind = Kind::Census;
+}
+
 /// Something an operator did through an administrative route.
 ///
 /// ```cddl

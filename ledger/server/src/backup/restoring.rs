@@ -15,7 +15,7 @@ use super::{
     BLOBS, BackupError, CHECKPOINTS, LEVELS, MANIFEST_FILE, Manifest, SEGMENTS, io_error, open, root_of, sync_names,
 };
 use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
-use crate::folder::{Folder, create_private};
+use crate::folder::Folder;
 use crate::identity::{IdentityError, load_verifier};
 use crate::levels::{Levels, level_bytes};
 use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER, LockError};
@@ -215,8 +215,7 @@ fn put(from: &Folder, to: &Path, manifest: &Manifest, note: &[u8]) -> Result<u64
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &unfinished)(error)),
         _ => {}
     }
-    create_private(&unfinished).map_err(io_error("make", &unfinished))?;
-    let target = open(&unfinished)?;
+    let target = Folder::make_private(&unfinished).map_err(io_error("make", &unfinished))?;
     let mut copying = Copying::new(from, &target);
     for folder in [BLOBS, CHECKPOINTS, LEVELS, SEGMENTS] {
         copying.folder(folder)?;
