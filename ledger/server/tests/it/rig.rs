@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, LogConfig, Running, StampingConfig, WitnessConfig, start};
+use ledger_server::{Config, LogConfig, Monitoring, Running, StampingConfig, WitnessConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -40,6 +40,7 @@ pub(crate) struct Rig {
     /// The lock's folder, if it is not in the data directory.
     pub(crate) lock: Option<PathBuf>,
     pub(crate) limits: Limits,
+    pub(crate) monitoring: Monitoring,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
     pub(crate) stamping: Option<StampingConfig>,
@@ -68,6 +69,7 @@ impl Rig {
             folder,
             interval,
             lock: None,
+            monitoring: Monitoring { disk_free_bytes_min: 0, ..Monitoring::default() },
             limits: Limits::default(),
             public_read: false,
             segment_bytes_max: 1 << 20,
@@ -94,6 +96,7 @@ impl Rig {
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
         config.lock.clone_from(&self.lock);
+        config.monitoring = self.monitoring.clone();
         config.segment_bytes_max = self.segment_bytes_max;
         config.stamping = self.stamping.clone();
         config.witnesses.clone_from(&self.witnesses);
@@ -195,6 +198,10 @@ impl Rig {
 }
 
 impl Served {
+    pub(crate) fn monitoring(&self) -> Option<std::net::SocketAddr> {
+        self.running.monitoring_address()
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.start();
         self.running.wait().await.expect("a ledger that ends well");
