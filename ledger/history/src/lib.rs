@@ -10,8 +10,10 @@ pub mod census;
 pub mod clock_info;
 mod due;
 pub mod history;
+pub mod interval;
 pub mod node;
 mod peaks;
+pub mod reading;
 mod times;
 
 pub use agent::WINDOWS_MAX;

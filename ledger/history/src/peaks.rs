@@ -1,7 +1,5 @@
 //! The growing right edge of an agent's tree.
 
-use messages::Digest;
-
 use crate::aggregate::Aggregate;
 use crate::node::{NO_LEAVES, Node};
 
@@ -27,9 +25,4 @@ pub(crate) fn append(peaks: &mut Vec<Node>, number: u64, leaf: Node, mut store: 
 pub(crate) fn root(peaks: &[Node]) -> Node {
     let joined = peaks.iter().rev().copied().reduce(|right, left| Node::over(&left, &right));
     joined.unwrap_or(Node { aggregate: Aggregate::NONE, hash: NO_LEAVES })
-}
-
-/// SHA-256 of nothing if there are no leaves.
-pub(crate) fn root_hash(peaks: &[Node]) -> Digest {
-    root(peaks).hash
 }

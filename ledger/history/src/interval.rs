@@ -1,0 +1,19 @@
+//! Proofs of all that is on record about one machine between two times.
+
+mod build;
+mod evidence;
+mod format;
+mod opened;
+mod refused;
+mod statement;
+mod store;
+mod terms;
+mod verify;
+mod zones;
+
+pub use self::build::{NotProven, OPENED_MAX, Request, prove};
+pub use self::format::{CensusPart, Evidence, IntervalProof, PROOF_BYTES_MAX, Stamp, StampedNote, TermsPart};
+pub use self::refused::{CensusEnd, IntervalRefused, MalformedTree};
+pub use self::statement::{Gap, IntervalStatement, ProvenTime, Strength, Term, TermKind};
+pub use self::store::{CensusChoice, Store, StoredCensus};
+pub use self::verify::{Trust, Witnesses, verify};
