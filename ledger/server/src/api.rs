@@ -1,6 +1,7 @@
 //! The routes: who may ask what, and which answer means what. Source: `docs/spec/ledger-api.md`.
 
 mod places;
+mod proofs;
 mod reads;
 mod receipts;
 mod stamps;
@@ -36,6 +37,8 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/heads/:chain", Access::READER, reads::head),
         get("/ledger/v1/agents/:chain/entries", Access::READER, reads::entries),
         get("/ledger/v1/agents/:chain/seq-at", Access::READER, reads::seq_at),
+        get("/ledger/v1/agents/:chain/interval-proof", Access::READER, proofs::agent),
+        get("/ledger/v1/fleet/interval-proof", Access::READER, proofs::fleet),
         get("/ledger/v1/entries/:index", Access::READER, reads::entry),
         get("/ledger/v1/proof/inclusion", Access::READER, reads::inclusion),
         get("/ledger/v1/proof/consistency", Access::READER, reads::consistency),
