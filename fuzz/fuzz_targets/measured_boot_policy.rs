@@ -1,4 +1,4 @@
-//! A measured-boot policy that is read requires registers, and lets nothing pass without them.
+//! No measured-boot policy lets a boot pass whose registers nobody quoted.
 #![no_main]
 
 use evidence::{
@@ -12,7 +12,6 @@ libfuzzer_sys::fuzz_target!(|json: &[u8]| {
     let log = BootLog::parse(include_bytes!("../seeds/boot_log/grub")).expect("a log");
     for policy in [Policy::from_json(json), Policy::keylime(KeylimePolicyName::Example, json)] {
         let Ok(policy) = policy else { continue };
-        assert!(policy.required_registers().count() > 0);
         let quoted = PcrValues::new(PcrBank(HashAlgorithm::Sha256));
         assert!(!policy.appraise(&log, &quoted).expect("the library hashes").passed());
     }

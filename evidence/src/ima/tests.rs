@@ -9,6 +9,7 @@ mod properties;
 mod reading;
 mod recorded;
 mod signing;
+mod writing;
 
 use std::sync::Arc;
 

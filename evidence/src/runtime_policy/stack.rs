@@ -113,6 +113,18 @@ impl PolicyStack {
         Ok(Self { id: StackId(hash.finish()), layers, log_hash, extension, keyring })
     }
 
+    /// The same policies with other keys for file signatures than their own, as Keylime takes those given beside a policy.
+    /// `name` stands for the keys in the stack's name.
+    #[must_use]
+    pub fn with_keyring(mut self, keyring: Keyring, name: &[u8; 32]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(&self.id.0);
+        hash.update(b"keyring");
+        hash.update(name);
+        (self.keyring, self.id) = (keyring, StackId(hash.finish()));
+        self
+    }
+
     /// The stack's name.
     #[must_use]
     pub const fn id(&self) -> StackId {

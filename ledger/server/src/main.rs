@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger_server::{
     Config, HistoriesConfig, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig,
     certificates, export, fsck_showing, info_of, init, reindex_log,
 };
+use logging::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 use transport::secret_memory::forbid_core_dumps;
 use transport::server::{Limits, Shutdown};
 use transport::tls::{ClientAuth, Identity, ServerTls};
@@ -219,15 +219,9 @@ impl Inspect {
     }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logs(arguments.log_format);
+    logging::start(arguments.log_format);
     forbid_core_dumps();
     let done = match arguments.command {
         Command::Init(init) => run_init(&init),
@@ -237,7 +231,7 @@ fn main() -> ExitCode {
         Command::Info(inspect) => run_info(&inspect),
         Command::Export(arguments) => run_export(&arguments),
     };
-    done.unwrap_or_else(|error| failed(error.as_ref()))
+    done.unwrap_or_else(|error| logging::failed("the ledger", error.as_ref()))
 }
 
 fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
@@ -379,27 +373,6 @@ fn run_info(inspect: &Inspect) -> Result<ExitCode, Box<dyn Error>> {
         writeln!(out, "next slot   {}\nindex       {digest}", info.next_slot)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn start_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Json => logs.json().init(),
-        LogFormat::Text => logs.init(),
-    }
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(reason, "the ledger ends");
-    ExitCode::FAILURE
 }
 
 const EXAMPLES: &str = "\

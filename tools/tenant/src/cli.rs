@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger_server::StampingAuthority;
+use logging::LogFormat;
 use messages::AgentId;
 
 use crate::policy::PolicyToolsArguments;
@@ -126,12 +127,6 @@ pub(crate) struct UpArguments {
     pub(crate) log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    Json,
-    Text,
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct TenantArguments {
     #[command(subcommand)]
@@ -197,6 +192,9 @@ pub(crate) struct PolicyArguments {
     /// Name of a runtime policy at the verifier; with --runtime-policy the name to keep it under
     #[arg(long, value_name = "NAME")]
     pub(crate) runtime_policy_name: Option<String>,
+    /// A runtime policy at the verifier to put below this one, the lowest first, e.g. base=debian-13
+    #[arg(long = "runtime-layer", value_name = "LAYER=NAME", value_parser = label)]
+    pub(crate) runtime_layers: Vec<(String, String)>,
     /// PEM of the key or certificate that must have signed the runtime policy
     #[arg(long, value_name = "FILE", requires = "runtime_policy")]
     pub(crate) runtime_policy_key: Option<PathBuf>,

@@ -6,7 +6,7 @@ mod material;
 mod outside;
 
 use std::{
-    fs, io,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
 };
@@ -21,7 +21,7 @@ use transport::server::{Limits, Shutdown, ShutdownHandle};
 use verifier_server::{Notify, Polling, Webhook};
 
 use crate::{
-    cli::{LogFormat, UpArguments},
+    cli::UpArguments,
     failure::Failure,
     output::outln,
     site::{Endpoints, Site},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub(crate) async fn run(arguments: Box<UpArguments>) -> Result<(), Failure> {
-    start_logging(arguments.log_format);
+    logging::start(arguments.log_format);
     let site = Site::new(&arguments.data.data);
     create_folders(&site)?;
     let material = Material::open(&site, &arguments)?;
@@ -161,16 +161,6 @@ async fn until_stopped(
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Failure::system("close the ledger", error)),
         Err(error) => Err(Failure::system("close the ledger", error)),
-    }
-}
-
-fn start_logging(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(false).init(),
     }
 }
 

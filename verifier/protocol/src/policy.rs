@@ -11,7 +11,10 @@ use evidence::{
     pcr::{PcrBank, PcrIndex, PcrSelection},
 };
 pub use measured_boot::{MeasuredBootPolicy, MeasuredBootPolicyError};
-pub use runtime::{RuntimePolicyError, SignedPolicyError, compile_runtime, opened};
+pub use runtime::{
+    RuntimePolicyError, RuntimeStack, SignedPolicyError, StackLayer, alone, compile_layer, compile_runtime, opened,
+    read_keyring,
+};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use tpm_rules::RulesText;
 pub use tpm_rules::{Choice, FirmwareVersions, ResetChoice, TpmRules};

@@ -61,7 +61,8 @@ impl Inode {
     }
 
     fn push(&self, list: &mut ListBuilder, content: &[u8], signature: &[u8]) {
-        let lengths: Vec<u8> = self.values.iter().flat_map(|value| (value.len() as u32).to_le_bytes()).collect();
+        let lengths: Vec<u8> =
+            self.values.iter().flat_map(|value| u32::try_from(value.len()).unwrap().to_le_bytes()).collect();
         let number = |bytes: &[u8], text: String| (bytes.to_vec(), text);
         list.push(
             "evm-sig",

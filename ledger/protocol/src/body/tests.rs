@@ -86,6 +86,10 @@ fn the_other_bodies_come_back() {
     round_trip(&Retire { actor: "admin".into(), reason: "sold".into() });
     round_trip(&Genesis { format: 1, origin: "o".into(), vkey: "v".into(), created: UnixMillis(9) });
     round_trip(&CheckpointBody { tree_size: 9, note: Digest([1; 32]) });
+    let sums = ByteBuf::from([3; CENSUS_SUMS_BYTES]);
+    round_trip(&CensusBody { prefix_size: 9, sums, root: Digest([1; 32]), epoch: 4 });
+    let (from, to) = (UnixMillis(1), UnixMillis(2));
+    round_trip(&Maintenance { from, to, reason: "r".into(), actor: "a".into() });
     round_trip(&TimestampBody {
         tree_size: 9,
         note: Digest([1; 32]),

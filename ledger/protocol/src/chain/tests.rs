@@ -241,8 +241,81 @@ fn kinds_stay_on_their_chains() {
 fn a_checkpoint_entry_names_a_signed_checkpoint() {
     let mut log = Log::new();
     log.fleet(&CheckpointBody { tree_size: 1, note: NOTE }).unwrap();
-    let forged = CheckpointBody { tree_size: 1, note: Digest::ZERO };
+    let forged = CheckpointBody { tree_size: 2, note: Digest::ZERO };
     assert!(matches!(log.fleet(&forged), Err(RuleBroken::BeaconUnknown { .. })));
+}
+
+#[test]
+fn a_checkpoint_entry_covers_more_than_the_last_and_not_itself() {
+    let mut log = Log::new();
+    log.fleet(&CheckpointBody { tree_size: 1, note: NOTE }).unwrap();
+    let again = log.fleet(&CheckpointBody { tree_size: 1, note: NOTE });
+    assert!(matches!(again, Err(RuleBroken::CheckpointSize { last: 1, found: 1, index: 2 })));
+    let itself = log.fleet(&CheckpointBody { tree_size: 3, note: NOTE });
+    assert!(matches!(itself, Err(RuleBroken::CheckpointSize { last: 1, found: 3, index: 2 })));
+    log.fleet(&CheckpointBody { tree_size: 2, note: NOTE }).unwrap();
+}
+
+fn census(prefix_size: u64, epoch: u64) -> CensusBody {
+    CensusBody { prefix_size, sums: ByteBuf::from([0; CENSUS_SUMS_BYTES]), root: Digest([6; 32]), epoch }
+}
+
+#[test]
+fn a_census_is_that_of_the_last_checkpoint_entry_and_comes_once() {
+    let mut log = Log::new();
+    assert!(matches!(log.fleet(&census(0, 0)), Err(RuleBroken::Census { .. })), "there is no checkpoint yet");
+    log.fleet(&CheckpointBody { tree_size: 1, note: NOTE }).unwrap();
+    assert!(matches!(log.fleet(&census(2, 0)), Err(RuleBroken::Census { expected: 1, found: 2, .. })));
+    assert!(matches!(log.fleet(&census(1, 1)), Err(RuleBroken::Census { expected_epoch: 0, epoch: 1, .. })));
+    let short = CensusBody { sums: ByteBuf::from([0; 67]), ..census(1, 0) };
+    assert!(matches!(log.fleet(&short), Err(RuleBroken::CensusSums { found: 67 })));
+    log.fleet(&census(1, 0)).unwrap();
+    assert!(matches!(log.fleet(&census(1, 1)), Err(RuleBroken::Census { .. })), "a second one");
+    log.fleet(&CheckpointBody { tree_size: 3, note: NOTE }).unwrap();
+    log.fleet(&census(3, 1)).unwrap();
+    assert!(matches!(Log::enrolled().agent(&census(1, 0)), Err(RuleBroken::Chain { .. })));
+}
+
+#[test]
+fn a_maintenance_is_on_an_agents_chain_and_ends_after_it_begins() {
+    let mut log = Log::enrolled();
+    let window =
+        |from, to| Maintenance { from: UnixMillis(from), to: UnixMillis(to), reason: String::new(), actor: "a".into() };
+    log.agent(&window(5, 6)).unwrap();
+    assert!(matches!(log.agent(&window(6, 6)), Err(RuleBroken::MaintenanceWindow { .. })));
+    assert!(matches!(log.fleet(&window(5, 6)), Err(RuleBroken::Chain { .. })));
+}
+
+#[test]
+fn a_quote_gets_one_verdict() {
+    let mut log = Log::enrolled();
+    let quote = log.agent(&quote(1)).unwrap();
+    log.agent(&verdict(quote, VerdictResult::Fail)).unwrap();
+    let second = log.agent(&verdict(quote, VerdictResult::Pass));
+    assert!(matches!(second, Err(RuleBroken::Quote { latest: None, found }) if found == quote));
+}
+
+#[test]
+fn a_verdict_is_under_the_policys_binding() {
+    let mut log = Log::enrolled();
+    let policy = |byte| {
+        PolicyBody::Agent(AgentPolicy {
+            interval_ms: 1,
+            tolerance_ms: 1,
+            hash_algs: vec![],
+            enc_algs: vec![],
+            sign_algs: vec![],
+            labels: vec![],
+            policies: vec![],
+            binding: Digest([byte; 32]),
+        })
+    };
+    log.agent(&policy(2)).unwrap();
+    let asked = log.agent(&quote(1)).unwrap();
+    let other = log.agent(&verdict(asked, VerdictResult::Pass));
+    assert!(matches!(other, Err(RuleBroken::Binding { expected, .. }) if expected == Digest([2; 32])));
+    log.agent(&policy(1)).unwrap();
+    log.agent(&verdict(asked, VerdictResult::Pass)).unwrap();
 }
 
 #[test]

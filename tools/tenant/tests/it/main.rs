@@ -14,5 +14,6 @@ mod process;
 mod recorded;
 mod restarts;
 mod site;
+mod stamped;
 mod webhook;
 mod whole_way;

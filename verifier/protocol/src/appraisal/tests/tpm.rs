@@ -9,7 +9,7 @@ impl Bench {
         bench
     }
 
-    fn rule(&mut self, rules: &str) {
+    pub(super) fn rule(&mut self, rules: &str) {
         let policy = format!(r#"{{"mask": "0x8000", "x-attestry": {rules}}}"#);
         self.policy = TpmPolicy::parse(&policy, self.accepted.hash()).unwrap();
     }
