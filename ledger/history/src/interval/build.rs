@@ -101,7 +101,12 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
     }
     let (tree_size, note) = store.latest_note().map_err(NotProven::Store)?;
     let census = |choice| store.census(choice, slot, tree_size).map_err(NotProven::Store);
-    let end = census(CensusChoice::After(to))?.ok_or(NotProven::NoCensus { slot })?;
+    let has_row = |census: &StoredCensus| census.opening.row.is_some();
+    let end = match census(CensusChoice::After(to))?.filter(has_row) {
+        Some(end) => end,
+        // An agent that was enrolled later: the newest census has its whole history.
+        None => census(CensusChoice::After(u64::MAX))?.ok_or(NotProven::NoCensus { slot })?,
+    };
     let row = end.opening.row.ok_or(NotProven::NoCensus { slot })?;
     let start = census(CensusChoice::Before(from))?.filter(|start| start.prefix_size < end.prefix_size);
 

@@ -252,7 +252,7 @@ fn bound(facts: &mut QuoteFacts, leaf: &Leaf, terms: &Terms, trust: &Trust<'_>) 
     if trust.trusts(&leaf.basis) {
         let Aggregate { first: time, late, .. } = leaf.aggregate;
         facts.not_before = facts.not_before.max(Some(time));
-        let demand = terms.demand(0, leaf.seq).filter(|_| late == 0);
+        let demand = terms.demand(leaf.seq).filter(|_| late == 0);
         facts.not_after = demand.map(|demand| time.saturating_add(demand.tolerance_ms.div_ceil(1_000)));
     }
 }
@@ -366,20 +366,19 @@ fn times_strength(zones: &Zones<'_>, trust: &Trust<'_>) -> Strength {
 
 /// Distances over the limit between pieces that follow one another, and whether there can be others.
 fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, bool) {
-    let windows = terms.windows();
     let after = zones.after.first();
     let run: Vec<&Piece> = zones.before.last().into_iter().chain(zones.inside).chain(after).collect();
     let complete = zones.inside.iter().all(|piece| piece.aggregate.max_gap <= limit);
     let planned = |left: &Piece, to: u64| {
         let seq = left.leaf.as_ref().map_or(0, |leaf| leaf.seq);
-        planned_ms(left.aggregate.last.saturating_mul(1_000), to.saturating_mul(1_000), &windows, seq)
+        planned_ms(left.aggregate.last.saturating_mul(1_000), to.saturating_mul(1_000), &terms.windows(seq), seq)
     };
     let mut found = Vec::new();
     for (left, right) in run.iter().zip(run.iter().skip(1)) {
         let (from, to) = (left.aggregate.last, right.aggregate.first);
         if to.saturating_sub(from) > limit {
             let slack = right.leaf.as_ref().filter(|leaf| leaf.aggregate.late == 0);
-            let slack_ms = slack.and_then(|leaf| terms.demand(0, leaf.seq)).map(|demand| demand.tolerance_ms);
+            let slack_ms = slack.and_then(|leaf| terms.demand(leaf.seq)).map(|demand| demand.tolerance_ms);
             let (seconds, planned_ms) = (to.saturating_sub(from), planned(left, to));
             found.push(Gap { from, to: Some(to), seconds, slack_ms, planned_ms });
         }
@@ -397,6 +396,9 @@ fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, 
 /// The due rule from the last quote to the end of the statement, by the terms that are shown.
 fn missed_at_end(zones: &Zones<'_>, terms: &Terms, until: u64) -> u64 {
     let Some(last) = zones.last_inside().or(zones.last_before()) else { return 0 };
-    let end = zones.first_after().map_or(u64::MAX, |leaf| leaf.seq);
-    missed(last.aggregate.last, until.max(last.aggregate.last), terms.demand(last.seq, end), &terms.windows(), last.seq)
+    let (from, end) = (last.aggregate.last, zones.first_after().map_or(u64::MAX, |leaf| leaf.seq));
+    if terms.enrolled_between(last.seq, end) {
+        return 0;
+    }
+    missed(from, until.max(from), terms.demand(end), &terms.windows(last.seq), last.seq)
 }
