@@ -91,7 +91,7 @@ impl CensusFiles {
         let known = self.known.iter().map(Some).chain(std::iter::repeat(None));
         let changed = rows.iter().zip(known).filter(|(row, known)| *known != Some(&mark(row)));
         let mut written: Vec<CensusRow> = changed.map(|(row, _)| *row).collect();
-        if self.rows + written.len() > rows.len() {
+        if self.count == 0 || self.rows + written.len() > rows.len() {
             (self.whole, self.rows) = (self.count, 0);
             written = rows.to_vec();
         } else {
