@@ -377,6 +377,12 @@ impl Ledger {
         })
     }
 
+    /// Entries that the machines' histories have taken, a little fewer than are durable; `None` if none are kept.
+    #[must_use]
+    pub fn histories_size(&self) -> Option<u64> {
+        self.shared.histories.as_ref().map(Histories::size)
+    }
+
     /// Proves that the entry `index` is among the first `size`, which must be durable.
     ///
     /// # Errors

@@ -54,6 +54,8 @@ pub(crate) struct Histories {
     permitted: Mutex<Option<CensusBody>>,
     /// Why no proofs are made.
     problem: Mutex<Option<String>>,
+    /// Entries taken.
+    size: AtomicU64,
 }
 
 impl Histories {
@@ -65,6 +67,7 @@ impl Histories {
             path: root.join(HISTORIES_FOLDER),
             permitted: Mutex::default(),
             problem: Mutex::new(Some("the histories are being brought up to date".to_owned())),
+            size: AtomicU64::new(0),
         }
     }
 
@@ -84,6 +87,11 @@ impl Histories {
 
     fn set_problem(&self, problem: Option<String>) {
         *lock(&self.problem) = problem;
+    }
+
+    /// Entries that the histories have taken.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
     }
 
     /// So many censuses can be read.

@@ -1,5 +1,6 @@
 //! Beside the line: follows the durable entries, and puts the census on record.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ledger_history::history::{PushError, WITNESS_ROLE};
@@ -66,6 +67,7 @@ impl Keeping {
                 }
                 Err(error) => return Err(error),
             };
+            histories.size.store(keeper.size(), Ordering::Relaxed);
             if !goes_on && (!has_more || ending.get_or_insert_with(Instant::now).elapsed() > ENDING_MAX) {
                 break;
             }

@@ -197,7 +197,7 @@ async fn each_checkpoint_is_published_with_the_cosignatures_of_a_quorum() {
     let published = latest(&client, &served.url, &log, &witnesses).await;
     let beacon = |digest: ledger_tlog::hash::Hash| Beacon {
         tree_size: published.tree_head().tree_size,
-        note_digest: messages::Digest(*digest.as_bytes()),
+        note_digest: Digest(*digest.as_bytes()),
     };
     let ledger = rig.ledger_client(&served.url);
     let (node, binding) = (agent("node"), ledger.put_blob(b"binding".to_vec()).await.unwrap());
