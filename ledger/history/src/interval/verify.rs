@@ -57,11 +57,11 @@ impl Witnesses {
 
 impl Trust<'_> {
     /// The times between which trusted witnesses place a note of `size` entries.
-    pub(super) fn bounds(&self, note: &[u8], size: u64) -> Option<(u64, u64)> {
+    pub(crate) fn bounds(&self, note: &[u8], size: u64) -> Option<(u64, u64)> {
         bounds_of(note, size, self.origin, self.log, &self.witnesses?.quorum)
     }
 
-    fn open(&self, note: &[u8], which: StampedNote) -> Result<AuthenticCheckpoint, IntervalRefused> {
+    pub(crate) fn open(&self, note: &[u8], which: StampedNote) -> Result<AuthenticCheckpoint, IntervalRefused> {
         let keys: Vec<NoteVerifier> =
             self.witnesses.map(|witnesses| witnesses.quorum.witnesses().cloned().collect()).unwrap_or_default();
         Checkpoint::open(note, self.origin, self.log, &keys)
@@ -88,9 +88,7 @@ impl Trust<'_> {
 /// [`IntervalRefused`] with the check that failed.
 pub fn verify(bytes: &[u8], agent: &AgentId, trust: &Trust<'_>) -> Result<IntervalStatement, IntervalRefused> {
     let proof = IntervalProof::decode(bytes).map_err(IntervalRefused::Form)?;
-    if proof.version != VERSION {
-        return Err(IntervalRefused::Version { found: proof.version });
-    }
+    version_of(proof.version)?;
     if proof.agent != *agent {
         return Err(IntervalRefused::Agent { expected: agent.clone(), found: proof.agent });
     }
@@ -165,7 +163,12 @@ impl Frame {
     }
 }
 
-fn extends(old: &TreeHead, new: &TreeHead, proof: &[Digest], note: StampedNote) -> Result<(), IntervalRefused> {
+pub(crate) fn extends(
+    old: &TreeHead,
+    new: &TreeHead,
+    proof: &[Digest],
+    note: StampedNote,
+) -> Result<(), IntervalRefused> {
     verify_consistency(old, new, &consistency(proof)).map_err(|source| IntervalRefused::Consistency { note, source })
 }
 
@@ -177,17 +180,34 @@ fn check_census(
     note: &TreeHead,
     end: CensusEnd,
 ) -> Result<(CensusHead, u64), IntervalRefused> {
-    let entry = Entry::decode(&part.entry).ok().filter(|entry| entry.kind == Kind::Census && entry.agent.is_none());
+    let (body, recorded) = census_entry(&part.entry, part.index, &part.inclusion, head, note.tree_size, end)?;
+    let census = part.opening.verify(slot, &body).map_err(|source| IntervalRefused::CensusOpening { end, source })?;
+    Ok((census, recorded))
+}
+
+/// The body of a census entry that is in the tree of `head` and covers `size` entries; and when it was sequenced, by
+/// the log's clock, in seconds.
+pub(crate) fn census_entry(
+    bytes: &[u8],
+    index: u64,
+    path: &[Digest],
+    head: &TreeHead,
+    size: u64,
+    end: CensusEnd,
+) -> Result<(CensusBody, u64), IntervalRefused> {
+    let entry = Entry::decode(bytes).ok().filter(|entry| entry.kind == Kind::Census && entry.agent.is_none());
     let entry = entry.ok_or(IntervalRefused::CensusEntry { end })?;
     let body = CensusBody::decode(&entry.body).map_err(|_| IntervalRefused::CensusEntry { end })?;
-    let leaf = Entry::leaf_hash(&part.entry);
-    verify_inclusion(&hash(&leaf), part.index, head, &inclusion(&part.inclusion))
+    verify_inclusion(&hash(&Entry::leaf_hash(bytes)), index, head, &inclusion(path))
         .map_err(|source| IntervalRefused::CensusInclusion { end, source })?;
-    if note.tree_size != body.prefix_size {
-        return Err(IntervalRefused::CensusSize { end, expected: body.prefix_size, found: note.tree_size });
+    if size != body.prefix_size {
+        return Err(IntervalRefused::CensusSize { end, expected: body.prefix_size, found: size });
     }
-    let census = part.opening.verify(slot, &body).map_err(|source| IntervalRefused::CensusOpening { end, source })?;
-    Ok((census, entry.recorded.0 / 1_000))
+    Ok((body, entry.recorded.0 / 1_000))
+}
+
+pub(crate) fn version_of(found: u64) -> Result<(), IntervalRefused> {
+    if found == VERSION { Ok(()) } else { Err(IntervalRefused::Version { found }) }
 }
 
 fn open_tree(proof: &IntervalProof, frame: &Frame) -> Result<Opened, IntervalRefused> {

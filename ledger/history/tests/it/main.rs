@@ -3,5 +3,6 @@
 
 mod alterations;
 mod days;
+mod fleet;
 mod rebuilding;
 mod support;
