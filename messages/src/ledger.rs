@@ -244,30 +244,6 @@ pub struct EntryPage {
     pub entries: Vec<(u64, ByteBuf)>,
 }
 
-/// Proofs of one interval for many machines, each a proof of its own; a page of them.
-///
-/// ```cddl
-/// fleet-interval-proof = [ version: 1, from: uint, to: uint, label: tstr / null, agents: uint, next_slot: uint / null,
-///                          proofs: [* bstr .cbor interval-proof] ]
-/// ```
-#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
-pub struct FleetIntervalProof {
-    /// 1.
-    pub version: u64,
-    /// First second of the interval.
-    pub from: u64,
-    /// Last second of the interval.
-    pub to: u64,
-    /// `name=value` that the machines had been given; a claim of the ledger, as is that no other had it.
-    pub label: Option<String>,
-    /// Machines in the fleet by the census at the end, whatever their labels.
-    pub agents: u64,
-    /// Slot with which the next page begins, if there is one.
-    pub next_slot: Option<u64>,
-    /// The proofs, ascending by slot.
-    pub proofs: Vec<ByteBuf>,
-}
-
 /// A Merkle proof: its hashes, lowest first.
 #[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
 pub struct Proof {

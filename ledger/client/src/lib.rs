@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 use ledger_protocol::Beacon;
 use ledger_tlog::checkpoint::Checkpoint;
 use ledger_tlog::note::Note;
-use messages::ledger::{
-    BLOB_BYTES_MAX, EntryPage, FLEET_PATH, FleetIntervalProof, Group, Head, Info, PAGE_BYTES_MAX, Receipt,
-};
+use messages::ledger::{BLOB_BYTES_MAX, EntryPage, FLEET_PATH, Group, Head, Info, PAGE_BYTES_MAX, Receipt};
 use messages::{AgentId, Digest};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use transport::client::Client;
@@ -156,21 +154,16 @@ impl LedgerClient {
         Ok(self.requests.get(&path, INTERVAL_PROOF_BYTES_MAX).await?.into())
     }
 
-    /// Proofs of the same interval for the machines from slot `from_slot` on, those with the label
-    /// `name=value` if one is given; a page of them, unverified. The label must need no escaping in a query.
+    /// A proof of what all machines did from one second to another, by the censuses around them, as bytes;
+    /// unverified. The machines on which something went wrong are opened, or those with the label
+    /// `name=value`, which must need no escaping in a query.
     ///
     /// # Errors
-    /// [`RequestError`].
-    pub async fn fleet_interval_proof(
-        &self,
-        from: u64,
-        to: u64,
-        label: Option<&str>,
-        from_slot: u64,
-    ) -> Result<FleetIntervalProof, RequestError> {
+    /// [`RequestError`]; with [`RequestError::Status`] 503 while there is no census.
+    pub async fn fleet_interval_proof(&self, from: u64, to: u64, label: Option<&str>) -> Result<Vec<u8>, RequestError> {
         let label = label.map(|label| format!("&label={}", label.replace('=', "%3D"))).unwrap_or_default();
-        let path = format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}&from_slot={from_slot}{label}");
-        self.requests.get_cbor(&path, INTERVAL_PROOF_BYTES_MAX).await
+        let path = format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}{label}");
+        Ok(self.requests.get(&path, INTERVAL_PROOF_BYTES_MAX).await?.into())
     }
 
     /// What the ledger says of itself. Its key is to be trusted only from elsewhere.
@@ -240,7 +233,8 @@ pub const BEACON_AGE_MAX: Duration = Duration::from_secs(1);
 /// Groups that wait to be sent: four full batches. Callers beyond wait for room.
 const QUEUE_GROUPS_MAX: usize = 4 * messages::ledger::APPEND_ENTRIES_MAX;
 
-/// A full proof has at most 100,000 entries, of about 500 bytes; a page of the fleet's is far smaller.
+/// A full proof has at most 100,000 entries, of about 500 bytes; one of the fleet has 2 KB for
+/// each machine that is opened.
 const INTERVAL_PROOF_BYTES_MAX: usize = 256 << 20;
 
 /// Answers of a few fields: a head has 45 bytes, the JSON of [`Info`] under 1 KiB.

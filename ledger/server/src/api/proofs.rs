@@ -1,34 +1,33 @@
 //! Proofs of an interval.
 
 use http::StatusCode;
+use ledger_history::fleet::Selection;
 use ledger_history::interval::NotProven;
 use transport::router::{Request, Response};
 
-use super::{Refusal, cbor, chain_of, number};
+use super::{Refusal, chain_of, number};
 use crate::engine::Ledger;
-use crate::histories::proofs::{Interval, NoProof, Wanted, of_agent, of_fleet};
+use crate::histories::proofs::{Interval, NoProof, of_agent, of_fleet};
 
 pub(super) fn agent(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
     let agent = chain_of(request)?.ok_or(Refusal::NotFound("The fleet's chain has no quotes"))?;
     let parameters = Parameters::read(request, &["boots", "from", "full", "gap", "to"])?;
-    let bytes = of_agent(&ledger.shared, &agent, parameters.interval(true)?)?;
+    let bytes = of_agent(&ledger.shared, &agent, parameters.interval()?)?;
     Ok(Response::new(StatusCode::OK, "application/cbor", bytes))
 }
 
 pub(super) fn fleet(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
-    let parameters = Parameters::read(request, &["boots", "from", "from_slot", "gap", "label", "to"])?;
-    let wanted = request.query.get("label").map(wanted).transpose()?;
-    let slot = parameters.number("from_slot", Some(0))?;
-    let slot =
-        u32::try_from(slot).map_err(|_| Refusal::Malformed(format!("from_slot is {slot}; slots have 32 bits")))?;
-    let page = of_fleet(&ledger.shared, wanted.as_ref(), slot, parameters.interval(false)?)?;
-    Ok(cbor(&page))
+    let parameters = Parameters::read(request, &["from", "label", "to"])?;
+    let selection = request.query.get("label").map_or(Ok(Selection::Exceptions), with_label)?;
+    let (from, to) = (parameters.number("from", None)?, parameters.number("to", None)?);
+    let bytes = of_fleet(&ledger.shared, from, to, selection)?;
+    Ok(Response::new(StatusCode::OK, "application/cbor", bytes))
 }
 
-fn wanted(label: &str) -> Result<Wanted, Refusal> {
+fn with_label(label: &str) -> Result<Selection, Refusal> {
     let (name, value) =
         label.split_once('=').ok_or_else(|| Refusal::Malformed(format!("label is {label:?}; expected name=value")))?;
-    Ok(Wanted { name: name.to_owned(), value: value.to_owned() })
+    Ok(Selection::Label(name.to_owned(), value.to_owned()))
 }
 
 /// A query, of which every name is known.
@@ -61,13 +60,13 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    fn interval(&self, may_be_full: bool) -> Result<Interval, Refusal> {
+    fn interval(&self) -> Result<Interval, Refusal> {
         Ok(Interval {
             from: self.number("from", None)?,
             to: self.number("to", None)?,
             gap_limit: self.number("gap", Some(GAP_LIMIT))?,
             boots: self.flag("boots")?,
-            full: may_be_full && self.flag("full")?,
+            full: self.flag("full")?,
         })
     }
 }

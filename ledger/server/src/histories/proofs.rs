@@ -3,15 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use ledger_history::census::{CensusRow, Status};
+use ledger_history::fleet::{self, FleetRequest, Selection};
 use ledger_history::interval::{
-    CensusChoice, IntervalRefused, NotProven, Request, Stamp, StampedNote, Store, Trust, prove, verify,
+    CensusChoice, IntervalRefused, NotProven, Request, Stamp, StampedNote, Trust, prove, verify,
 };
-use ledger_protocol::body::{Body, PolicyBody};
-use ledger_protocol::{Entry, Kind};
 use ledger_tlog::key::{MalformedKey, NoteVerifier};
 use messages::AgentId;
-use messages::ledger::FleetIntervalProof;
 use serde_bytes::ByteBuf;
 
 use super::shelf::{Shelf, ShelfError};
@@ -28,13 +25,6 @@ pub(crate) struct Interval {
     pub(crate) gap_limit: u64,
     pub(crate) boots: bool,
     pub(crate) full: bool,
-}
-
-/// A label that machines must have: `name=value`.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) name: String,
-    pub(crate) value: String,
 }
 
 /// Why there is no proof.
@@ -57,8 +47,6 @@ pub(crate) enum NoProof {
     Refused(#[source] IntervalRefused),
     #[error("the stamps on a checkpoint cannot be read")]
     Stamps(#[source] io::Error),
-    #[error("the entries of the agent in slot {slot} cannot be read")]
-    Terms { slot: u32, source: ShelfError },
     #[error("the log has no such agent")]
     UnknownAgent,
 }
@@ -72,69 +60,15 @@ pub(crate) fn of_agent(shared: &Shared, agent: &AgentId, interval: Interval) -> 
     desk.prove(&shelf, &stamps, agent.clone(), slot, interval)
 }
 
-/// Proofs of the machines from `from_slot` on that were in the fleet, and have the label if one is wanted;
-/// at most [`PAGE_PROOFS_MAX`].
-pub(crate) fn of_fleet(
-    shared: &Shared,
-    wanted: Option<&Wanted>,
-    from_slot: u32,
-    interval: Interval,
-) -> Result<FleetIntervalProof, NoProof> {
+/// Proves what all machines come to between the censuses around two times, with those opened that `selection`
+/// names; what is returned has been verified.
+pub(crate) fn of_fleet(shared: &Shared, from: u64, to: u64, selection: Selection) -> Result<Vec<u8>, NoProof> {
     let desk = Desk::open(shared)?;
-    let (shelf, stamps) = desk.shelf(interval.to)?;
-    let find = |choice| shelf.find(choice, shelf.tree.size).map_err(NoProof::Histories);
-    let Some((number, end)) = find(CensusChoice::After(interval.to))? else {
-        return Err(NoProof::NotProven(NotProven::NoCensus { slot: from_slot }));
-    };
-    let covered = find(CensusChoice::Before(interval.from))?.map_or(0, |(_, start)| start.prefix_size);
-    let census = desk.histories.census(number).map_err(NoProof::Histories)?;
-    let mut page = FleetIntervalProof {
-        version: 1,
-        from: interval.from,
-        to: interval.to,
-        label: wanted.map(|wanted| format!("{}={}", wanted.name, wanted.value)),
-        agents: census.head().sums.agents.into(),
-        next_slot: None,
-        proofs: Vec::new(),
-    };
-    // Who has left before the interval has nothing in it.
-    let concerned = |row: &&CensusRow| row.status != Status::Retired || row.last_index >= covered;
-    for row in census.rows().iter().filter(|row| row.slot >= from_slot).filter(concerned) {
-        let slot = row.slot;
-        let known = about(&shelf, slot, end.prefix_size).map_err(|source| NoProof::Terms { slot, source })?;
-        let Some((agent, labels)) = known else { continue };
-        let has = |wanted: &Wanted| labels.iter().any(|(name, value)| *name == wanted.name && *value == wanted.value);
-        if !wanted.is_none_or(has) {
-            continue;
-        }
-        if page.proofs.len() >= PAGE_PROOFS_MAX {
-            page.next_slot = Some(slot.into());
-            break;
-        }
-        page.proofs.push(ByteBuf::from(desk.prove(&shelf, &stamps, agent, slot, interval)?));
-    }
-    Ok(page)
+    let (shelf, _) = desk.shelf(to)?;
+    let proof = fleet::prove(&shelf, &FleetRequest { from, to, selection }).map_err(NoProof::NotProven)?.encode();
+    fleet::verify(&proof, &desk.trust()).map_err(NoProof::Refused)?;
+    Ok(proof)
 }
-
-/// An agent's id and its labels by the last policy below `covered`.
-fn about(shelf: &Shelf<'_>, slot: u32, covered: u64) -> Result<Option<Labelled>, ShelfError> {
-    let mut known: Option<Labelled> = None;
-    for index in shelf.terms(slot)?.into_iter().rev().filter(|index| *index < covered) {
-        let bytes = shelf.entry(index)?;
-        let entry = Entry::decode(&bytes).map_err(|source| ShelfError::Entry { index, source })?;
-        let Some(agent) = entry.agent else { continue };
-        if entry.kind == Kind::Policy
-            && let Ok(PolicyBody::Agent(policy)) = PolicyBody::decode(&entry.body)
-        {
-            let labels = policy.labels.into_iter().map(|label| (label.name, label.value)).collect();
-            return Ok(Some((agent, labels)));
-        }
-        known.get_or_insert((agent, Vec::new()));
-    }
-    Ok(known)
-}
-
-type Labelled = (AgentId, Vec<(String, String)>);
 
 /// What all proofs of one request have in common.
 struct Desk<'a> {
@@ -159,7 +93,7 @@ impl<'a> Desk<'a> {
     /// proof's time as closely as there is any; else under the newest.
     fn shelf(&self, to: u64) -> Result<(Shelf<'a>, Vec<Stamp>), NoProof> {
         let (histories, shared) = (self.histories, self.shared);
-        let newest = Shelf { histories, shared, tree: self.newest.clone() };
+        let newest = Shelf::new(histories, shared, self.newest.clone());
         let end = newest.find(CensusChoice::After(to), self.newest.size).map_err(NoProof::Histories)?;
         let Some(index) = end.and_then(|(_, record)| record.index) else { return Ok((newest, Vec::new())) };
         let sizes = shared.stamps.sizes().map_err(NoProof::Stamps)?;
@@ -168,7 +102,7 @@ impl<'a> Desk<'a> {
             let note = shared.checkpoints.read(size).map_err(NoProof::Stamps)?;
             if let (Some(note), false) = (note, tokens.is_empty()) {
                 let tree = Published { note: Arc::from(note), size };
-                return Ok((Shelf { histories, shared, tree }, tokens));
+                return Ok((Shelf::new(histories, shared, tree), tokens));
             }
         }
         Ok((newest, Vec::new()))
@@ -184,6 +118,11 @@ impl<'a> Desk<'a> {
         Ok(tokens)
     }
 
+    /// What any stranger has of this log.
+    fn trust(&self) -> Trust<'_> {
+        Trust { origin: &self.shared.origin, log: &self.key, witnesses: None, authorities: None }
+    }
+
     fn prove(
         &self,
         shelf: &Shelf<'_>,
@@ -195,12 +134,8 @@ impl<'a> Desk<'a> {
         let Interval { from, to, gap_limit, boots, full } = interval;
         let request = Request { agent, slot, from, to, gap_limit, boots, full, stamps: stamps.to_vec() };
         let proof = prove(shelf, &request).map_err(NoProof::NotProven)?.encode();
-        let trust = Trust { origin: &self.shared.origin, log: &self.key, witnesses: None, authorities: None };
         // A file that was altered behind our back must not become a claim.
-        verify(&proof, &request.agent, &trust).map_err(NoProof::Refused)?;
+        verify(&proof, &request.agent, &self.trust()).map_err(NoProof::Refused)?;
         Ok(proof)
     }
 }
-
-/// Proofs of one page: some 4 MB without entries.
-const PAGE_PROOFS_MAX: usize = 256;

@@ -1,5 +1,6 @@
 //! Where the maker of proofs finds what the ledger keeps.
 
+use std::cell::RefCell;
 use std::io;
 
 use ledger_history::interval::{CensusChoice, Store, StoredCensus};
@@ -17,11 +18,16 @@ use crate::store::IndexError;
 
 /// The log's files under one of its checkpoints.
 pub(super) struct Shelf<'a> {
-    pub(super) histories: &'a Histories,
-    pub(super) shared: &'a Shared,
+    /// Censuses that were looked for: a proof of the fleet asks for the same two again for each slot.
+    found: RefCell<Vec<Found>>,
+    histories: &'a Histories,
+    shared: &'a Shared,
     /// The checkpoint that proofs end in.
-    pub(super) tree: Published,
+    tree: Published,
 }
+
+/// What was asked, and which census it is.
+type Found = (CensusChoice, u64, Option<(u64, CensusRecord)>);
 
 /// Why a part of a proof was not read.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,8 @@ pub(crate) enum ShelfError {
     Histories(#[source] HistoriesError),
     #[error("the index cannot be read")]
     Index(#[source] IndexError),
+    #[error("no agent is known of slot {slot}")]
+    NoAgent { slot: u32 },
     #[error("entry {seq} of the chain of {agent} is not in the index")]
     NoRun { agent: AgentId, seq: u64 },
     #[error("the checkpoint of {size} entries is not kept")]
@@ -55,13 +63,28 @@ impl ShelfError {
     }
 }
 
-impl Shelf<'_> {
+impl<'a> Shelf<'a> {
+    pub(super) fn new(histories: &'a Histories, shared: &'a Shared, tree: Published) -> Self {
+        Self { found: RefCell::default(), histories, shared, tree }
+    }
+
     /// A census whose entry is under the checkpoint of `tree_size`: its number and its record.
     pub(super) fn find(
         &self,
         choice: CensusChoice,
         tree_size: u64,
     ) -> Result<Option<(u64, CensusRecord)>, HistoriesError> {
+        let known =
+            self.found.borrow().iter().find(|known| (known.0, known.1) == (choice, tree_size)).map(|known| known.2);
+        if let Some(found) = known {
+            return Ok(found);
+        }
+        let found = self.look_for(choice, tree_size)?;
+        self.found.borrow_mut().push((choice, tree_size, found));
+        Ok(found)
+    }
+
+    fn look_for(&self, choice: CensusChoice, tree_size: u64) -> Result<Option<(u64, CensusRecord)>, HistoriesError> {
         let read = |number| CensusRecord::read(&self.histories.path, number);
         let second = match choice {
             CensusChoice::After(second) => second.saturating_add(1),
@@ -105,6 +128,13 @@ impl Shelf<'_> {
 
 impl Store for Shelf<'_> {
     type Error = ShelfError;
+
+    fn agent(&self, slot: u32) -> Result<AgentId, ShelfError> {
+        // The first entry that governs an agent is the one that enrols it.
+        let index = self.terms(slot)?.first().copied().ok_or(ShelfError::NoAgent { slot })?;
+        let entry = Entry::decode(&self.entry(index)?).map_err(|source| ShelfError::Entry { index, source })?;
+        entry.agent.ok_or(ShelfError::NoAgent { slot })
+    }
 
     fn leaves(&self, slot: u32, start: u64, count: u64) -> Result<Vec<Leaf>, ShelfError> {
         agent_files::read_leaves(&self.histories.path, slot, start, count).map_err(ShelfError::Histories)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use ledger_client::{AppendError, LedgerClient, RequestError};
+use ledger_history::fleet as fleet_proof;
 use ledger_history::interval::{IntervalProof, IntervalStatement, Strength, Trust, verify};
 use ledger_protocol::body::{
     AgentPolicy, Body, CensusBody, CheckpointBody, ImaDelta, Label, PolicyBody, QuoteBody, VerdictResult,
@@ -211,7 +212,7 @@ async fn proofs_are_served_and_verify_while_entries_are_appended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_fleets_proofs_are_those_of_the_machines_with_the_label() {
+async fn the_fleets_proof_counts_all_machines_and_shows_those_with_the_label() {
     let rig = rig();
     let served = rig.serve().await;
     let (client, begin, key) = (rig.ledger_client(&served.url), now() - 1, rig.key());
@@ -222,20 +223,21 @@ async fn the_fleets_proofs_are_those_of_the_machines_with_the_label() {
         }
     }
     proof_of(&client, &agent("node-2"), (begin, now() + 3_600), 2, &key).await;
-    let ids = async |label: Option<&str>, from_slot| {
-        let page = client.fleet_interval_proof(begin, now() + 3_600, label, from_slot).await.unwrap();
-        assert_eq!((page.agents, page.next_slot, page.label.as_deref()), (3, None, label));
-        let ids = page.proofs.iter().map(|proof| {
-            let id = IntervalProof::decode(proof).unwrap().agent;
-            assert_eq!(stated(proof, &id, &key).quotes, 2);
-            id.to_string()
-        });
-        ids.collect::<Vec<_>>()
+    let trust = Trust { origin: "ledger.test/log", log: &key, witnesses: None, authorities: None };
+    let shown = async |label: Option<&str>| {
+        let proof = client.fleet_interval_proof(begin, now() + 3_600, label).await.unwrap();
+        let statement = fleet_proof::verify(&proof, &trust).unwrap();
+        assert_eq!(statement.total.quotes, 6, "counts are those of all");
+        let mut altered = proof.clone();
+        let middle = altered.len() / 2;
+        altered[middle] ^= 1;
+        assert!(fleet_proof::verify(&altered, &trust).is_err());
+        statement.machines.iter().map(|machine| machine.agent.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(ids(None, 0).await, ["node-0", "node-1", "node-2"]);
-    assert_eq!(ids(None, 1).await, ["node-1", "node-2"]);
-    assert_eq!(ids(Some("role=hypervisor"), 0).await, ["node-0", "node-2"]);
-    assert!(ids(Some("role=printer"), 0).await.is_empty());
+    assert!(shown(None).await.is_empty(), "nothing went wrong on any");
+    assert_eq!(shown(Some("role=hypervisor")).await, ["node-0", "node-2"]);
+    assert_eq!(shown(Some("role=builder")).await, ["node-1"]);
+    assert!(shown(Some("role=printer")).await.is_empty());
     let auditor = rig.http(Caller::Auditor);
     for (path, expected) in [
         ("/ledger/v1/agents/node-0/interval-proof?from=2&to=1", 400),
