@@ -1,7 +1,12 @@
 //! The ledger as a service over loopback mutual TLS, its client on the same machine: batches, the
-//! time to an acknowledgement at half load, and single entries from many connections.
+//! time to an acknowledgement at half load, alone and among bad clients, and single entries from many
+//! connections.
+
+#[path = "../tests/it/hostile.rs"]
+mod hostile;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +24,8 @@ use transport::router::Role;
 use transport::server::{Limits, Shutdown};
 use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls};
 
+use self::hostile::{Hostile, Misdeed};
+
 /// Entries of one request, from the smallest batch to the largest.
 const BATCHES: [usize; 3] = [256, 1_024, 4_096];
 /// Connections that send batches.
@@ -26,6 +33,14 @@ const SENDERS: usize = 8;
 /// Half of the 150,000 entries a second that the service must take: a load that is the same in
 /// every run.
 const HALF_LOAD_PER_S: f64 = 75_000.0;
+/// Connections of bad clients: each kind of misdeed this many times.
+const BAD_OF_A_KIND: usize = 6;
+/// How long a bad client stays away after it was cut off.
+const BAD_PAUSE: Duration = Duration::from_millis(500);
+/// Entries a second of the well-behaved among bad clients, and of each of their requests: a load that
+/// leaves the processor to both, so that what is measured is who waits for whom.
+const LIGHT_LOAD_PER_S: f64 = 10_000.0;
+const LIGHT_ENTRIES: usize = 64;
 /// Connections that send single entries.
 const SINGLES: usize = 64;
 
@@ -66,6 +81,9 @@ async fn measure(samples: usize, time: Duration, single_alone: bool) -> Result<(
     let mut report = Report::new("ledger_service");
     if !single_alone {
         batches(&senders, samples, time, &mut report).await?;
+        let identity = authority.issue(&Leaf::client("hostile", Role::Service), KeyAlgorithm::EcP256)?;
+        let hostile = Arc::new(Hostile::new(running.address(), &identity, authority.certificate()));
+        among_bad_clients(&senders, samples, time, &hostile, &mut report).await?;
     }
     let mut single = Vec::new();
     for _ in 0..samples {
@@ -102,24 +120,74 @@ async fn batches(
     }
     report.add("ledger_service_entries_per_s", "1/s", rates);
     let (mut p50, mut p99, mut p999) = (Vec::new(), Vec::new(), Vec::new());
-    let pause = Duration::from_secs_f64(256.0 * SENDERS as f64 / HALF_LOAD_PER_S);
     for _ in 0..samples {
-        let (_, mut times) = run(senders, 256, time, Some(pause)).await?;
-        times.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = times.len() as f64 * share;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
-            let place = place as usize;
-            times.get(place.min(times.len() - 1)).copied().unwrap_or_default()
-        };
-        p50.push(at(0.5));
-        p99.push(at(0.99));
-        p999.push(at(0.999));
+        let (_, times) = run(senders, 256, time, Some(half_load())).await?;
+        p50.push(quantile(&times, 0.5));
+        p99.push(quantile(&times, 0.99));
+        p999.push(quantile(&times, 0.999));
     }
     report.add("ledger_service_ack_p50_ms", "ms", p50);
     report.add("ledger_service_ack_p99_ms", "ms", p99);
     report.add("ledger_service_ack_p999_ms", "ms", p999);
     Ok(())
+}
+
+/// The time to an acknowledgement at a light load, by turns alone and among clients that misbehave in
+/// every way at once, each coming back when it was cut off.
+async fn among_bad_clients(
+    senders: &[Sender],
+    samples: usize,
+    time: Duration,
+    hostile: &Arc<Hostile>,
+    report: &mut Report,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let light = Duration::from_secs_f64(LIGHT_ENTRIES as f64 * SENDERS as f64 / LIGHT_LOAD_PER_S);
+    let (mut alone, mut among, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..samples {
+        let (_, times) = run(senders, LIGHT_ENTRIES, 2 * time, Some(light)).await?;
+        let peer = quantile(&times, 0.99);
+        let enough = Arc::new(AtomicBool::new(false));
+        let bad = Misdeed::ALL.iter().flat_map(|misdeed| [*misdeed; BAD_OF_A_KIND]).map(|misdeed| {
+            let (hostile, enough) = (Arc::clone(hostile), Arc::clone(&enough));
+            std::thread::spawn(move || {
+                while !enough.load(Ordering::Relaxed) {
+                    // What it got does not matter to it.
+                    let _ = hostile.run(misdeed, || enough.load(Ordering::Relaxed));
+                    std::thread::park_timeout(BAD_PAUSE);
+                }
+            })
+        });
+        let bad: Vec<_> = bad.collect();
+        let (_, times) = run(senders, LIGHT_ENTRIES, 2 * time, Some(light)).await?;
+        enough.store(true, Ordering::Relaxed);
+        for thread in bad {
+            thread.thread().unpark();
+            thread.join().map_err(|_| "a bad client panicked")?;
+        }
+        let found = quantile(&times, 0.99);
+        alone.push(peer);
+        among.push(found);
+        ratio.push(found / peer);
+    }
+    report.add("ledger_ack_p99_alone_ms", "ms", alone);
+    report.add("ledger_ack_p99_under_bad_clients_ms", "ms", among);
+    report.add("ledger_ack_p99_under_bad_clients_ratio", "1", ratio);
+    Ok(())
+}
+
+/// How often each sender sends 256 entries at half load.
+fn half_load() -> Duration {
+    Duration::from_secs_f64(256.0 * SENDERS as f64 / HALF_LOAD_PER_S)
+}
+
+/// The time that this share of all is at or below.
+fn quantile(times: &[f64], share: f64) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    let place = times.len() as f64 * share;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
+    let place = place as usize;
+    times.get(place.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// One connection.

@@ -1,6 +1,8 @@
 //! Large evidence by its SHA-256: boot logs, measurement lists, policies, certificates.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use messages::Digest;
 
@@ -8,7 +10,11 @@ use crate::folder::Folder;
 
 /// The blob store, `blobs/<first two digits>/<digest>`.
 #[derive(Debug)]
-pub(crate) struct Blobs(Folder);
+pub(crate) struct Blobs {
+    folder: Folder,
+    /// Folders in it whose names this process knows to be durable; at most 256.
+    made: Mutex<BTreeSet<String>>,
+}
 
 /// Why a blob was not read.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +29,13 @@ pub(crate) enum BlobError {
 
 impl Blobs {
     pub(crate) fn new(folder: Folder) -> Self {
-        Self(folder)
+        Self { folder, made: Mutex::default() }
     }
 
     /// Stores bytes durably under their digest. A damaged file of that name is replaced.
     pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
         let name = digest.to_string();
-        let folder = self.0.make(&prefix(&name))?;
+        let folder = self.make(prefix(&name))?;
         match self.get(digest) {
             // Its name may be newer than the last sync of the folder.
             Ok(Some(_)) => folder.sync(),
@@ -37,10 +43,22 @@ impl Blobs {
         }
     }
 
+    /// A folder of blobs. One that another thread has just made is synced as well: who uses it must
+    /// not be done before its name is durable.
+    fn make(&self, prefix: String) -> io::Result<Folder> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.contains(&prefix) {
+            return Folder::open(self.folder.file(&prefix));
+        }
+        let folder = self.folder.make(&prefix)?;
+        made.insert(prefix);
+        Ok(folder)
+    }
+
     /// The bytes of a blob; `None` if there is none.
     pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BlobError> {
         let name = digest.to_string();
-        let path = self.0.file(&prefix(&name)).join(&name);
+        let path = self.folder.file(&prefix(&name)).join(&name);
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -53,8 +71,8 @@ impl Blobs {
     /// Paths below the store's folder, of every file.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for prefix in self.0.names()? {
-            let inner = Folder::open(self.0.file(&prefix))?;
+        for prefix in self.folder.names()? {
+            let inner = Folder::open(self.folder.file(&prefix))?;
             names.extend(inner.names()?.into_iter().map(|name| format!("{prefix}/{name}")));
         }
         Ok(names)
@@ -62,8 +80,8 @@ impl Blobs {
 
     /// Removes what an interrupted upload has left.
     pub(crate) fn remove_temporary(&self) -> io::Result<()> {
-        for prefix in self.0.names()? {
-            Folder::open(self.0.file(&prefix))?.remove_temporary()?;
+        for prefix in self.folder.names()? {
+            Folder::open(self.folder.file(&prefix))?.remove_temporary()?;
         }
         Ok(())
     }

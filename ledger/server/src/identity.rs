@@ -4,7 +4,8 @@
 //! may sign beside it, each with a line of its own below: `log.ed25519.key`, `log.p256.key` and
 //! `log.mldsa44.key`.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use ledger_keys::{KeyFileError, KeyFiles, KeyType, public_line};
 use ledger_tlog::checkpoint::{Checkpoint, CheckpointNotSigned};
@@ -14,10 +15,11 @@ use ledger_tlog::signer::{Cosigner, MalformedSigner, NoteSigner};
 use messages::{Digest, UnixMillis};
 use openssl::error::ErrorStack;
 
-use crate::engine::{Folders, OpenError, folders};
-use crate::entropy;
+use crate::engine::{Folders, LogConfig, OpenError, folders};
 use crate::folder::Folder;
+use crate::lock::{FileLock, LOCK_FOLDER, LockError};
 use crate::ownership::{Ownership, OwnershipError};
+use crate::{disk, entropy};
 
 /// Who the log is: its origin, its keys and what verifies them.
 #[derive(Debug)]
@@ -68,9 +70,9 @@ pub enum IdentityError {
     #[error("cannot write {path}", path = path.display())]
     Write {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The key that was made cannot sign.
     #[error("the key that was made cannot be used")]
@@ -89,6 +91,17 @@ pub enum InitError {
     /// The keys of the folder are not usable or were not written.
     #[error("the log's keys were not made")]
     Identity(#[source] IdentityError),
+    /// A folder cannot be looked into.
+    #[error("cannot list {path}", path = path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The log's lock was not made.
+    #[error("the log's lock was not made")]
+    Lock(#[source] LockError),
     /// The folder cannot be used.
     #[error("the log's folder cannot be used")]
     Open(#[source] OpenError),
@@ -97,18 +110,21 @@ pub enum InitError {
     Ownership(#[source] OwnershipError),
 }
 
-/// Makes the keys of a log without serving it: the first of `kinds` is the log's own, Ed25519 if there
-/// is none. A log that is there keeps the keys it has and gets those of `kinds` it has not.
+/// Makes the keys of a log without serving it, and its lock: the first of `kinds` is the log's own,
+/// Ed25519 if there is none. A log that is there keeps the keys it has and gets those of `kinds` it has
+/// not.
 ///
 /// Returns the verifier keys in the order of their lines. The log must not be running.
 ///
 /// # Errors
 /// [`InitError`].
-pub fn init(path: &Path, origin: Option<&str>, kinds: &[KeyType]) -> Result<Vec<NoteVerifier>, InitError> {
-    let Folders { root, .. } = folders(path, true).map_err(InitError::Open)?;
+pub fn init(config: &LogConfig, kinds: &[KeyType]) -> Result<Vec<NoteVerifier>, InitError> {
+    let (path, origin) = (config.path.as_path(), config.origin.as_deref());
+    let Folders { root, segments, .. } = folders(path, true).map_err(InitError::Open)?;
     let _ownership = Ownership::take(path).map_err(InitError::Ownership)?;
+    let entries = segments.names().map_err(|source| InitError::List { path: segments.path().to_owned(), source })?;
     let (first, further) = kinds.split_first().unwrap_or((&KeyType::Ed25519, &[]));
-    let identity = if own_files(path).exist() {
+    let identity = if own_files(path).exist() || !entries.is_empty() {
         let identity = Identity::load(path).map_err(InitError::Identity)?;
         identity.expect_origin(origin).map_err(InitError::Identity)?;
         identity.make_further(&root, kinds).map_err(InitError::Identity)?;
@@ -117,6 +133,9 @@ pub fn init(path: &Path, origin: Option<&str>, kinds: &[KeyType]) -> Result<Vec<
         if *first == KeyType::MlDsa44 {
             return Err(InitError::First { found: *first });
         }
+        // As at a first start: a log that has its verifier key has its lock.
+        let lock = config.lock.clone().unwrap_or_else(|| root.file(LOCK_FOLDER));
+        let _lock = FileLock::create(&lock).map_err(InitError::Lock)?;
         Identity::make(&root, origin, *first, further)
     };
     Ok(identity.map_err(InitError::Identity)?.verifiers().cloned().collect())
@@ -239,7 +258,8 @@ impl Identity {
 
 fn make_files(folder: &Folder, files: &KeyFiles, name: &KeyName, kind: KeyType) -> Result<(), IdentityError> {
     let key = kind.generate().map_err(IdentityError::Key)?;
-    files.write_private(&key).map_err(IdentityError::Key)?;
+    let path = folder.file(&files.private_name());
+    disk::write_secret(&path, || files.write_private(&key), KeyFileError::Write).map_err(IdentityError::Key)?;
     let verifier = match kind {
         KeyType::Ed25519 | KeyType::P256 => NoteSigner::new(name.clone(), key).map(|made| made.verifier().clone()),
         KeyType::MlDsa44 => Cosigner::new(name.clone(), key).map(|made| made.verifier().clone()),

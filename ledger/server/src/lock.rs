@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::folder::{Folder, create_private};
+use crate::folder::Folder;
 use crate::ownership::{Ownership, OwnershipError};
 
 /// Where the last checkpoint signed is compared and swapped.
@@ -83,7 +83,7 @@ impl FileLock {
     /// taken as it is.
     pub(crate) fn create(path: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { path: path.to_owned(), source };
-        create_private(path).map_err(failed)?;
+        Folder::make_private(path).map_err(failed)?;
         let lock = Self::owned(path)?;
         match lock.read()? {
             None => lock.folder.replace(LOCK_FILE, &[]).map_err(failed)?,
@@ -113,7 +113,10 @@ impl FileLock {
 
     fn owned(path: &Path) -> Result<Self, LockError> {
         let owned = Ownership::take(path).map_err(LockError::Ownership)?;
-        Ok(Self { _owned: Some(owned), ..Self::look(path)? })
+        let lock = Self { _owned: Some(owned), ..Self::look(path)? };
+        // A process that was killed may have named a checkpoint and not synced the name.
+        lock.folder.sync().map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+        Ok(lock)
     }
 
     fn read(&self) -> Result<Option<Vec<u8>>, LockError> {

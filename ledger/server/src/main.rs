@@ -175,6 +175,10 @@ struct Init {
     #[arg(long, env = "ATTESTRY_LEDGER_ORIGIN", value_name = "NAME")]
     origin: Option<String>,
 
+    /// Folder of its lock, if it is not to be `lock` in the data folder.
+    #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
+    lock: Option<PathBuf>,
+
     /// Types of the keys, each of which signs every checkpoint with a line of its own: ed25519, p256,
     /// mldsa44. The first is the log's own, ed25519 or p256; public logs have ed25519 there.
     #[arg(long, value_name = "TYPES", value_delimiter = ',', default_value = "ed25519")]
@@ -299,7 +303,10 @@ fn stamping(stamping: Stamping) -> Result<Option<StampingConfig>, Box<dyn Error>
 }
 
 fn run_init(arguments: &Init) -> Result<ExitCode, Box<dyn Error>> {
-    let keys = init(&arguments.data, arguments.origin.as_deref(), &arguments.key_type)?;
+    let mut log = LogConfig::new(arguments.data.clone());
+    log.origin.clone_from(&arguments.origin);
+    log.lock.clone_from(&arguments.lock);
+    let keys = init(&log, &arguments.key_type)?;
     let mut out = io::stdout().lock();
     for key in keys {
         writeln!(out, "{key}")?;

@@ -20,7 +20,7 @@ use super::{LogConfig, OpenError};
 use crate::blobs::Blobs;
 use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::disk;
-use crate::folder::{Folder, create_private, writable_by_others};
+use crate::folder::{Folder, writable_by_others};
 use crate::histories::keeper::{Log, bring_up};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
 use crate::levels::{LevelWriter, Levels};
@@ -71,10 +71,8 @@ pub(crate) struct Folders {
 /// Opens the folders of the log in `path`; `make` makes those that are missing.
 pub(crate) fn folders(path: &Path, make: bool) -> Result<Folders, OpenError> {
     let failed = |operation, path: PathBuf| move |source| OpenError::Io { operation, path, source };
-    if make {
-        create_private(path).map_err(failed("create", path.to_owned()))?;
-    }
-    let root = Folder::open(path).map_err(failed("open", path.to_owned()))?;
+    let root = if make { Folder::make_private(path) } else { Folder::open(path) };
+    let root = root.map_err(failed("open", path.to_owned()))?;
     let inner = |name: &str| {
         let opened = if make { root.make(name) } else { Folder::open(root.file(name)) };
         opened.map_err(failed("open", root.file(name)))
@@ -423,13 +421,18 @@ fn read_segments(
             return Err(OpenError::SegmentMissing { expected: end, found: name(*first) });
         }
         let file = File::open(&path).map_err(|source| io_error("open", &path, source))?;
+        let is_last = position + 1 == firsts.len();
+        if is_last {
+            // A process that was killed may have written what it did not sync: what is read here
+            // counts as durable from now on.
+            disk::sync(&file, &path).map_err(|source| io_error("sync", &path, source))?;
+        }
         let resume = resume.filter(|resume| resume.segment == *first);
         let shared = match (finished.get(first), resume) {
             (Some(Finished { bytes, end }), _) => SegmentFile::indexed(*first, file, *bytes, *end),
             (None, Some(resume)) => SegmentFile::indexed(*first, file, resume.offset, replay.indexed),
             (None, None) => SegmentFile::new(*first, file),
         };
-        let is_last = position + 1 == firsts.len();
         let damaged = |offset, source| OpenError::Damaged { path: path.clone(), offset, source };
         let header = header(*first, &identity.origin_digest());
         let mut reader = BatchReader::open(&path, *first, &header).map_err(|flaw| damaged(0, flaw))?;

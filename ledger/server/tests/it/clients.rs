@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -65,6 +66,11 @@ async fn bad_clients_are_cut_off_while_a_good_one_goes_on_appending() {
         (Misdeed::NoCbor, &["400"]),
         (Misdeed::Deaf(LONG), &["200"]),
     ];
+    assert!(
+        Misdeed::ALL
+            .iter()
+            .all(|misdeed| expected.iter().any(|(known, _)| discriminant(known) == discriminant(misdeed)))
+    );
     let hostile = Arc::new(rig.hostile(&served.url));
     let begun = Instant::now();
     let attacks = expected.into_iter().flat_map(|case| [case; 3]).map(|(misdeed, statuses)| {

@@ -12,7 +12,7 @@ use transport::tls::Identity;
 /// What a client may do wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Misdeed {
-    /// Asks for this path, whose answer is long, and does not read it.
+    /// Asks for this path and does not read the answer.
     Deaf(&'static str),
     /// Sends a body in pieces without end.
     EndlessBody,
@@ -102,11 +102,26 @@ impl Hostile {
 }
 
 impl Misdeed {
+    /// One of each.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Deaf("/checkpoint"),
+        Self::EndlessBody,
+        Self::LongBody,
+        Self::LongHead,
+        Self::Mute,
+        Self::NoCbor,
+        Self::NoHttp,
+        Self::NoTls,
+        Self::Shaken,
+        Self::SlowBody,
+        Self::SlowHead,
+    ];
+
     /// What it sends at once, and then again and again.
     fn bytes(self) -> (String, String) {
         let post = "POST /ledger/v1/append HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
         match self {
-            Self::Deaf(path) => (format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"), String::new()),
+            Self::Deaf(path) => (format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), String::new()),
             Self::EndlessBody => {
                 let piece = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
                 (format!("{post}Transfer-Encoding: chunked\r\n\r\n"), piece)

@@ -24,8 +24,8 @@ fn open(data: &Path, key: &NoteVerifier) -> Result<AuthenticCheckpoint, Checkpoi
 #[test]
 fn a_log_of_two_keys_signs_each_checkpoint_with_both_in_their_order() {
     let rig = Rig::new();
-    let keys = init(&rig.data(), Some(ORIGIN), &[KeyType::Ed25519, KeyType::P256]).unwrap();
-    let other = init(Rig::new().data().as_path(), Some(ORIGIN), &[KeyType::P256]).unwrap();
+    let keys = init(&rig.log_config(), &[KeyType::Ed25519, KeyType::P256]).unwrap();
+    let other = init(&Rig::new().log_config(), &[KeyType::P256]).unwrap();
     for _ in 0..2 {
         run(&rig);
         for key in &keys {
@@ -41,7 +41,7 @@ fn a_log_of_two_keys_signs_each_checkpoint_with_both_in_their_order() {
 #[test]
 fn a_log_whose_own_key_is_p256_is_served_checked_and_exported() {
     let rig = Rig::new();
-    let keys = init(&rig.data(), Some(ORIGIN), &[KeyType::P256]).unwrap();
+    let keys = init(&rig.log_config(), &[KeyType::P256]).unwrap();
     run(&rig);
     run(&rig);
     assert_eq!(open(&rig.data(), &keys[0]).unwrap().note().signatures().len(), 1);
@@ -57,9 +57,9 @@ fn a_log_that_is_there_gets_further_keys_and_keeps_its_own() {
     let rig = Rig::new();
     run(&rig);
     let own = rig.key();
-    let keys = init(&rig.data(), None, &[KeyType::Ed25519, KeyType::P256]).unwrap();
+    let keys = init(&rig.log_config(), &[KeyType::Ed25519, KeyType::P256]).unwrap();
     assert_eq!((keys.len(), keys[0].to_string()), (2, own.to_string()));
-    let again = init(&rig.data(), None, &[KeyType::P256]).unwrap();
+    let again = init(&rig.log_config(), &[KeyType::P256]).unwrap();
     assert_eq!(again[1].to_string(), keys[1].to_string(), "a key that is there is kept");
     run(&rig);
     for key in &keys {
@@ -72,7 +72,7 @@ fn a_log_that_is_there_gets_further_keys_and_keeps_its_own() {
 fn an_exchanged_further_key_stops_the_start_and_is_found() {
     let (rig, other) = (Rig::new(), Rig::new());
     for rig in [&rig, &other] {
-        init(&rig.data(), Some(ORIGIN), &[KeyType::Ed25519, KeyType::P256]).unwrap();
+        init(&rig.log_config(), &[KeyType::Ed25519, KeyType::P256]).unwrap();
     }
     run(&rig);
     std::fs::copy(other.data().join("log.p256.key"), rig.data().join("log.p256.key")).unwrap();
@@ -83,7 +83,7 @@ fn an_exchanged_further_key_stops_the_start_and_is_found() {
 #[test]
 fn the_first_key_is_one_that_everybody_verifies() {
     let rig = Rig::new();
-    let refused = init(&rig.data(), Some(ORIGIN), &[KeyType::MlDsa44, KeyType::Ed25519]);
+    let refused = init(&rig.log_config(), &[KeyType::MlDsa44, KeyType::Ed25519]);
     assert!(matches!(refused, Err(InitError::First { found: KeyType::MlDsa44 })));
     assert!(!rig.data().join("log.vkey").exists());
 }
@@ -92,14 +92,14 @@ fn the_first_key_is_one_that_everybody_verifies() {
 fn a_running_log_gets_no_keys() {
     let rig = Rig::new();
     let ledger = Ledger::open(&rig.log_config()).unwrap();
-    assert!(matches!(init(&rig.data(), None, &[KeyType::P256]), Err(InitError::Ownership(_))));
+    assert!(matches!(init(&rig.log_config(), &[KeyType::P256]), Err(InitError::Ownership(_))));
     drop(ledger);
 }
 
 #[test]
 fn an_ml_dsa_line_says_when_or_the_key_is_refused_with_the_reason() {
     let rig = Rig::new();
-    match init(&rig.data(), Some(ORIGIN), &[KeyType::Ed25519, KeyType::MlDsa44]) {
+    match init(&rig.log_config(), &[KeyType::Ed25519, KeyType::MlDsa44]) {
         Ok(keys) => {
             run(&rig);
             let opened = open(&rig.data(), &keys[1]).unwrap();
@@ -129,4 +129,15 @@ fn the_command_prints_the_keys_and_refuses_another_name() {
     assert_eq!(keys.iter().map(KeyType::of).collect::<Vec<_>>(), [Some(KeyType::P256), Some(KeyType::Ed25519)]);
     assert_eq!(command(&["--origin", "other.test"]).status.code(), Some(1));
     assert_eq!(command(&["--key-type", "rsa"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_log_with_its_lock_elsewhere_is_made_with_it_there() {
+    let (rig, elsewhere) = (Rig::new(), tempfile::tempdir().unwrap());
+    let mut config = rig.log_config();
+    config.lock = Some(elsewhere.path().join("lock"));
+    init(&config, &[KeyType::P256]).unwrap();
+    assert!(!rig.data().join("lock").exists());
+    drop(Ledger::open(&config).unwrap());
+    assert!(Ledger::open(&rig.log_config()).is_err(), "without its lock it is not opened");
 }
