@@ -2,6 +2,7 @@
 
 pub(crate) mod monitoring;
 mod places;
+mod proofs;
 mod prune;
 mod reads;
 mod receipts;
@@ -40,6 +41,8 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/heads/:chain", Access::READER, reads::head),
         get("/ledger/v1/agents/:chain/entries", Access::READER, reads::entries),
         get("/ledger/v1/agents/:chain/seq-at", Access::READER, reads::seq_at),
+        get("/ledger/v1/agents/:chain/interval-proof", Access::READER, proofs::agent),
+        get("/ledger/v1/fleet/interval-proof", Access::READER, proofs::fleet),
         get("/ledger/v1/entries/:index", Access::READER, reads::entry),
         get("/ledger/v1/kept", Access::READER, reads::kept),
         get("/ledger/v1/proof/inclusion", Access::READER, reads::inclusion),

@@ -10,6 +10,7 @@
 //! before is being hashed. An answer leaves only at the end of the line. A fifth writes the index
 //! in bulk.
 
+mod appending;
 mod indexing;
 mod open_error;
 mod opening;
@@ -24,7 +25,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,14 +39,16 @@ use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, It
 use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, oneshot};
 
+pub(crate) use self::appending::Appender;
 pub(crate) use self::indexing::write_index;
 pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
-use self::sequencing::{Reply, Submission};
+use self::sequencing::Reply;
 use crate::blobs::Blobs;
 use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
 use crate::folder::Folder;
+use crate::histories::{Histories, HistoriesConfig, keeping, recording};
 use crate::levels::Levels;
 use crate::metrics::Metrics;
 use crate::monitoring::Monitoring;
@@ -64,6 +67,8 @@ use crate::{entropy, pruning};
 pub struct LogConfig {
     /// Time between checkpoints while entries come.
     pub checkpoint_interval: Duration,
+    /// How the log's own checkpoints and the machines' histories are put on record; not at all if `None`.
+    pub histories: Option<HistoriesConfig>,
     /// Which of several ledgers this is, in its `service-start` entries.
     pub instance: String,
     /// When the log calls itself ready, and where its metrics are shown beside its own address.
@@ -95,6 +100,7 @@ impl LogConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             checkpoint_interval: CHECKPOINT_INTERVAL,
+            histories: None,
             instance: "ledger".to_owned(),
             lock: None,
             monitoring: Monitoring::default(),
@@ -115,7 +121,7 @@ impl LogConfig {
 /// meanwhile.
 #[derive(Debug)]
 pub struct Ledger {
-    input: Mutex<Option<SyncSender<Submission>>>,
+    input: appending::Input,
     /// Let go of when all threads have ended.
     ownership: Mutex<Option<Ownership>>,
     pub(crate) shared: Arc<Shared>,
@@ -133,6 +139,7 @@ pub(crate) struct Shared {
     pub(crate) durable_size: AtomicU64,
     /// Why nothing more is accepted.
     failure: OnceLock<String>,
+    pub(crate) histories: Option<Histories>,
     pub(crate) index: Arc<Index>,
     pub(crate) levels: Arc<Levels>,
     /// Told when the lock was not moved on.
@@ -243,6 +250,7 @@ impl Ledger {
             coverage,
             durable_size: AtomicU64::new(opened.state.totals().size),
             failure: OnceLock::new(),
+            histories: config.histories.map(|_| Histories::new(&config.path)),
             index: opened.index,
             levels: opened.levels,
             lock_lost: Notify::new(),
@@ -275,6 +283,8 @@ impl Ledger {
             pruning::finish(&shared, snapshot).map_err(|error| OpenError::Pruning(Box::new(error)))?;
         }
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
+        let input: appending::Input = Arc::new(Mutex::new(Some(input)));
+        let recorded = opened.state.totals().checkpoint_size;
         // Nothing waits between sequencing and writing: a batch that cannot be written yet grows.
         let (sealed, to_write) = sync_channel(0);
         let (free, ready) = sync_channel(1);
@@ -300,14 +310,22 @@ impl Ledger {
             signed: opened.signed.map(|signed| signed.note).unwrap_or_default(),
             witnessing,
         };
-        let threads = vec![
+        let mut threads = vec![
             spawn("ledger-sequence", move || sequencing.run(&submissions, &ready, &sealed))?,
             spawn("ledger-write", move || writing.run(&to_write, &free, &written))?,
             spawn("ledger-publish", move || publishing.run(&to_publish))?,
             spawn("ledger-index", move || indexing.run(&wanted))?,
             spawn("ledger-sign", move || signing.run())?,
         ];
-        let (input, ownership) = (Mutex::new(Some(input)), Mutex::new(Some(opened.ownership)));
+        if let Some(histories) = config.histories {
+            let appender = Appender::new(&input, &shared);
+            let recording = recording::Recording::new(appender.clone(), histories, recorded);
+            let witnesses = config.witnesses.as_ref().map(|witnesses| witnesses.policy.text().to_vec());
+            let keeping = keeping::Keeping::new(appender, histories, witnesses);
+            threads.push(spawn("ledger-record", move || recording.run())?);
+            threads.push(spawn("ledger-history", move || keeping.run())?);
+        }
+        let ownership = Mutex::new(Some(opened.ownership));
         Ok(Self { input, ownership, shared, threads: Mutex::new(threads) })
     }
 
@@ -376,30 +394,11 @@ impl Ledger {
         request: AppendRequest,
         submitter: Option<Arc<str>>,
     ) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
-        if self.shared.failure.get().is_some() {
-            return Err(self.shared.failed());
-        }
-        let (reply, answer) = oneshot::channel();
-        let input = lock(&self.input);
-        let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
-        let queued = &self.shared.metrics.queued;
-        queued.fetch_add(1, Ordering::Relaxed);
-        let sent = input.try_send(Submission { reply, request, submitter });
-        if sent.is_err() {
-            queued.fetch_sub(1, Ordering::Relaxed);
-        }
-        match sent {
-            Ok(()) => Ok(answer),
-            Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(self.shared.failed()),
-        }
+        appending::submit(&self.input, &self.shared, request, submitter)
     }
 
     fn received(&self, reply: Result<Reply, oneshot::error::RecvError>) -> Result<AppendAnswer, AppendFailed> {
-        match reply {
-            Ok(reply) => reply,
-            Err(_) => Err(self.shared.failed()),
-        }
+        appending::received(&self.shared, reply)
     }
 
     /// What the log says of itself.
@@ -417,6 +416,12 @@ impl Ledger {
             minimum_index: shared.pruned().map_or(0, |pruned| pruned.minimum_index),
             receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
+    }
+
+    /// Entries that the machines' histories have taken, a little fewer than are durable; `None` if none are kept.
+    #[must_use]
+    pub fn histories_size(&self) -> Option<u64> {
+        self.shared.histories.as_ref().map(Histories::size)
     }
 
     /// Proves that the entry `index` is among the first `size`, which must be durable.
@@ -504,6 +509,19 @@ impl Shared {
     fn make_progress(&self, change: impl FnOnce(&mut Progress)) {
         change(&mut self.progress());
         self.progressed.notify_all();
+    }
+
+    /// Waits until `news` finds something in the sizes of the tree and of the published checkpoint, or so
+    /// long; tells whether the log goes on.
+    pub(crate) fn wait_for(&self, timeout: Duration, news: impl Fn(u64, u64) -> bool) -> bool {
+        let progress = self.progress();
+        let quiet = |progress: &mut Progress| {
+            let published = progress.published.as_ref().map_or(0, |published| published.size);
+            !progress.stopping && self.failure.get().is_none() && !news(progress.head.tree_size, published)
+        };
+        let waited = self.progressed.wait_timeout_while(progress, timeout, quiet);
+        let progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        !progress.stopping && self.failure.get().is_none()
     }
 
     /// Waits until a checkpoint covers `size` entries; false if that will not happen.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger_server::{
-    Config, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig, certificates, export,
-    fsck_showing, info_of, init, reindex_log,
+    Config, HistoriesConfig, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig,
+    certificates, export, fsck_showing, info_of, init, reindex_log,
 };
 use logging::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
@@ -133,6 +133,34 @@ struct Serve {
 
     #[command(flatten)]
     stamping: Stamping,
+
+    #[command(flatten)]
+    histories: Histories,
+}
+
+/// How often checkpoints and the census go on record.
+#[derive(Args, Debug)]
+struct Histories {
+    /// Least milliseconds between two censuses.
+    #[arg(long, env = "ATTESTRY_LEDGER_EPOCH_MS", value_name = "MS", default_value_t = 60_000)]
+    epoch_ms: u64,
+
+    /// Milliseconds after which an idle log puts a checkpoint on record all the same.
+    #[arg(long, env = "ATTESTRY_LEDGER_IDLE_CHECKPOINT_MS", value_name = "MS", default_value_t = 60_000)]
+    idle_checkpoint_ms: u64,
+
+    /// Put neither checkpoints nor censuses on record and keep no histories: no interval can be proven.
+    #[arg(long, env = "ATTESTRY_LEDGER_NO_HISTORIES", conflicts_with_all = ["epoch_ms", "idle_checkpoint_ms"])]
+    no_histories: bool,
+}
+
+impl Histories {
+    fn config(&self) -> Option<HistoriesConfig> {
+        (!self.no_histories).then(|| HistoriesConfig {
+            epoch: Duration::from_millis(self.epoch_ms),
+            idle_checkpoint_interval: Duration::from_millis(self.idle_checkpoint_ms.max(1)),
+        })
+    }
 }
 
 /// Who stamps the log's checkpoints (RFC 3161).
@@ -267,6 +295,7 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     let clients = certificates(&serve.client_ca)?;
     let mut log = LogConfig::new(serve.data);
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
+    log.histories = serve.histories.config();
     log.instance = serve.instance;
     log.lock = serve.lock;
     log.retain = serve.retain;

@@ -265,7 +265,8 @@ impl Index {
         found.map(decode).transpose()
     }
 
-    fn chain(&self, agent: &AgentId) -> Result<Option<AgentChain>, IndexError> {
+    /// Where an agent's chain stands.
+    pub(crate) fn chain(&self, agent: &AgentId) -> Result<Option<AgentChain>, IndexError> {
         let staged = read(&self.staged);
         if let Some(chain) = staged.updates().find_map(|update| update.chain_of(agent)) {
             return Ok(Some(chain.clone()));

@@ -10,6 +10,7 @@ use ledger_tlog::tree::TreeError;
 
 use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
+use crate::histories::HistoriesError;
 use crate::identity::{IdentityError, VKEY_FILE};
 use crate::lock::LockError;
 use crate::ownership::OwnershipError;
@@ -63,6 +64,9 @@ pub enum OpenError {
         /// Its file.
         path: PathBuf,
     },
+    /// The histories of a stopped log were not brought up to date.
+    #[error("the histories were not brought up to date")]
+    Histories(#[source] HistoriesError),
     /// A signing key or name is not usable.
     #[error("the log's identity is not usable")]
     Identity(#[source] IdentityError),

@@ -22,6 +22,7 @@ use crate::blobs::Blobs;
 use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::disk;
 use crate::folder::{Folder, writable_by_others};
+use crate::histories::keeper::{Log, bring_up};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
 use crate::levels::{LevelWriter, Levels};
 use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER};
@@ -120,9 +121,16 @@ impl Inspected {
         &self.0.root
     }
 
-    /// Digest over all records of the index, which is written to the disk first.
+    /// Digest over all records of the index and over the histories, if the log keeps any; both are written
+    /// to the disk first.
     pub(crate) fn index_digest(&self) -> Result<Digest, OpenError> {
-        self.0.index.flush().and_then(|()| self.0.index.digest()).map_err(OpenError::Index)
+        let opened = &self.0;
+        let index = opened.index.flush().and_then(|()| opened.index.digest()).map_err(OpenError::Index)?;
+        let log = Log { blobs: &opened.blobs, levels: &opened.levels, segments: &opened.segments };
+        let histories = bring_up(&opened.root, log, opened.state.totals().size).map_err(OpenError::Histories)?;
+        Ok(histories.map_or(index, |histories| {
+            Digest(openssl::sha::sha256(&[*index.as_bytes(), *histories.as_bytes()].concat()))
+        }))
     }
 }
 

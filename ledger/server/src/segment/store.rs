@@ -29,16 +29,31 @@ pub(crate) struct Extent {
 
 /// Why entries were not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// The file could not be read.
     #[error("segment {segment} cannot be read at offset {offset}")]
-    Io { segment: u64, offset: u64, source: io::Error },
+    Io {
+        /// First index of the segment.
+        segment: u64,
+        /// Where in its file.
+        offset: u64,
+        /// Why not.
+        source: io::Error,
+    },
     /// What is there is neither a frame nor a trailer: the file has changed since it was opened.
     #[error("segment {segment} is damaged before offset {offset}; run: attestry-ledger fsck")]
-    Damaged { segment: u64, offset: u64 },
+    Damaged {
+        /// First index of the segment.
+        segment: u64,
+        /// Where in its file.
+        offset: u64,
+    },
     /// No segment holds the entry.
     #[error("entry {index} is in no segment")]
-    Missing { index: u64 },
+    Missing {
+        /// Index of the entry.
+        index: u64,
+    },
 }
 
 /// Every segment, in order. What is visible here is durable.

@@ -6,6 +6,7 @@ mod clients;
 mod crash;
 mod damage;
 mod entries;
+mod histories;
 mod hostile;
 mod keys;
 mod lock;
