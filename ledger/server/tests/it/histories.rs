@@ -27,26 +27,26 @@ use crate::rig::{Caller, Rig, get};
 
 const EPOCH: Duration = Duration::from_millis(100);
 
-fn rig() -> Rig {
+pub(crate) fn rig() -> Rig {
     let mut rig = Rig::new();
     rig.interval = Duration::from_millis(40);
     rig.histories = Some(HistoriesConfig { epoch: EPOCH, idle_checkpoint_interval: Duration::from_millis(200) });
     rig
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// A machine whose quotes answer their nonces.
-struct Machine {
-    id: AgentId,
+pub(crate) struct Machine {
+    pub(crate) id: AgentId,
     head: Head,
     resets: u32,
 }
 
 impl Machine {
-    async fn enrol(client: &LedgerClient, name: &str, slot: u64, role: &str) -> Self {
+    pub(crate) async fn enrol(client: &LedgerClient, name: &str, slot: u64, role: &str) -> Self {
         let policy = PolicyBody::Agent(AgentPolicy {
             interval_ms: 1_000,
             tolerance_ms: 60_000,
@@ -70,7 +70,7 @@ impl Machine {
         Ok(())
     }
 
-    async fn quote(&mut self, client: &LedgerClient, result: VerdictResult) -> Result<(), AppendError> {
+    pub(crate) async fn quote(&mut self, client: &LedgerClient, result: VerdictResult) -> Result<(), AppendError> {
         let beacon = client.beacon().await.map_err(|_| AppendError::Unavailable { attempts: 0, source: None })?;
         let salt = Digest([9; 32]);
         let nonce = NonceInputs { beacon, agent: &self.id, head: self.head, salt }.derive();
@@ -103,13 +103,19 @@ impl Machine {
 }
 
 /// The statement of a proof, verified with the log's key alone.
-fn stated(proof: &[u8], id: &AgentId, key: &NoteVerifier) -> IntervalStatement {
+pub(crate) fn stated(proof: &[u8], id: &AgentId, key: &NoteVerifier) -> IntervalStatement {
     let trust = Trust { origin: "ledger.test/log", log: key, witnesses: None, authorities: None };
     verify(proof, id, &trust).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// Asks again until the proof counts `quotes`.
-async fn proof_of(client: &LedgerClient, id: &AgentId, span: (u64, u64), quotes: u64, key: &NoteVerifier) -> Vec<u8> {
+pub(crate) async fn proof_of(
+    client: &LedgerClient,
+    id: &AgentId,
+    span: (u64, u64),
+    quotes: u64,
+    key: &NoteVerifier,
+) -> Vec<u8> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let told = match client.interval_proof(id, span.0, span.1, &["boots=1"]).await {
@@ -135,7 +141,7 @@ fn count(entries: &[Entry], kind: Kind) -> usize {
 }
 
 /// Every file of the histories.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
