@@ -274,6 +274,28 @@ pub enum EncryptionAlgorithm {
 }
 
 impl EncryptionAlgorithm {
+    /// Whether it is RSA; the others are elliptic curves.
+    #[must_use]
+    pub const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa1024 | Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+
+    /// Bits of the modulus, or of the curve's field.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Rsa1024 => 1024,
+            Self::Rsa2048 => 2048,
+            Self::Rsa3072 => 3072,
+            Self::Rsa4096 => 4096,
+            Self::Ecc192 => 192,
+            Self::Ecc224 => 224,
+            Self::Ecc256 => 256,
+            Self::Ecc384 => 384,
+            Self::Ecc521 => 521,
+        }
+    }
+
     /// Every algorithm.
     pub const ALL: [Self; 9] = [
         Self::Rsa1024,

@@ -7,6 +7,7 @@
 
 mod builder;
 mod compiled;
+mod device_mapper;
 mod dsse;
 mod flat;
 mod keylime;
@@ -16,6 +17,8 @@ mod stack;
 
 pub use builder::{CompileError, InvalidDigest, PolicyBuilder, Table};
 pub use compiled::{Allowed, MalformedPolicy, PolicyId, RuntimePolicy};
+pub use device_mapper::DeviceMapperError;
+pub(crate) use device_mapper::{DeviceMapperPolicy, DeviceRule, Expectation, MatchOn};
 pub use dsse::{Envelope, EnvelopeRejected, MalformedEnvelope, SignedPayload, Signers, UnusableSigner};
 pub use flat::FlatListError;
 pub use keylime::ImportError;

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use agent_protocol::measurement_list::{Increment, ListIndex};
+use evidence::ima::{ListForm, MalformedEntry, MalformedList, MeasurementList};
 
 /// Where the logs are, and what is known about the places in them.
 pub(crate) struct MeasuredLists {
@@ -32,8 +33,16 @@ pub(crate) enum ListError {
         /// Why not.
         source: io::Error,
     },
-    /// Not text, as the binary form of IMA's list is not.
-    #[error("{path} is not text; expected the list in its ASCII form", path = path.display())]
+    /// Neither of the forms the kernel writes.
+    #[error("{path} is no measurement list, neither in ASCII nor in binary", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        source: MalformedList,
+    },
+    /// A name in it is not UTF-8, so that it cannot be sent.
+    #[error("{path} has a name that is not UTF-8", path = path.display())]
     NotText {
         /// The file.
         path: PathBuf,
@@ -58,6 +67,10 @@ impl MeasuredLists {
         loop {
             let mark = self.index.nearest(wanted);
             let Some(mut bytes) = read(&self.ima, mark.read_from())? else { return Ok(None) };
+            // Places are remembered of text alone: a binary list is always read from its start.
+            if mark.offset == 0 && ListForm::detect(&bytes) == ListForm::Binary {
+                return self.of_binary(&bytes, wanted).map(Some);
+            }
             match self.index.increment(mark, &bytes, wanted) {
                 Increment::StartOver => wanted = 0,
                 Increment::Text { entry, range } => {
@@ -68,6 +81,30 @@ impl MeasuredLists {
                 }
             }
         }
+    }
+
+    /// The lines of a list that the kernel wrote in its binary form: those that its ASCII form has. An entry that is
+    /// still being written is not given out.
+    fn of_binary(&self, bytes: &[u8], wanted: u64) -> Result<ImaText, ListError> {
+        let malformed = |source| ListError::Malformed { path: self.ima.clone(), source };
+        let mut entries = MeasurementList::with_detected_log_hash(bytes).entries();
+        let (mut lines, mut starts, mut count) = (Vec::new(), 0, 0_u64);
+        loop {
+            if count == wanted {
+                starts = lines.len();
+            }
+            match entries.read() {
+                Ok(Some(entry)) => entry.write_ascii(&mut lines),
+                Ok(None) => break,
+                Err(MalformedList { entry: 1.., problem: MalformedEntry::Truncated { .. }, .. }) => break,
+                Err(error) => return Err(malformed(error)),
+            }
+            count += 1;
+        }
+        let entry = if wanted <= count { wanted } else { 0 };
+        lines.drain(..starts);
+        let text = String::from_utf8(lines).map_err(|_| ListError::NotText { path: self.ima.clone() })?;
+        Ok(ImaText { entry, text })
     }
 
     /// The firmware's event log, whole; `None` if there is none that this agent may
@@ -101,3 +138,6 @@ fn read(path: &Path, offset: u64) -> Result<Option<Vec<u8>>, ListError> {
 
 /// Verifiers take 100 MiB in one body; 64 MiB is some 400,000 entries, and leaves room for JSON's escapes.
 const LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Replays a list to the quoted register and judges every entry on the way.
 
+use super::devices::Devices;
 use super::entry::Entry;
-use super::finding::{Event, Finding, Findings};
+use super::finding::{Event, Finding, Findings, Severity};
 use super::judge::{Hidden, Judge, Place};
 use super::list::{MeasurementList, Scratch};
 use super::register::{extend, hash, padded, violation_extension};
@@ -73,7 +74,8 @@ impl Appraisal {
 ///    entries seen now is the current one;
 /// 4. the running register is the quoted one somewhere, not before an entry that was authentic earlier;
 /// 5. a list that ran ahead of the last quote is caught up with;
-/// 6. something was measured at all.
+/// 6. something was measured at all;
+/// 7. the mapped devices are as the policy over device-mapper records wants them, if there is one.
 ///
 /// The cost is that of the entries handed in. State moves on over what passed; it stays in front of the first entry
 /// that did not, and moves nowhere if the list is not authentic.
@@ -94,6 +96,7 @@ pub fn appraise(
         judge: Judge {
             boot_aggregates: evidence.boot_aggregates,
             learned: base.learned.clone(),
+            devices: base.devices.clone(),
             hidden: Hidden::default(),
             ignored_violations: 0,
         },
@@ -106,6 +109,7 @@ pub fn appraise(
         first_failure: None,
         base: &base,
     };
+    walk.judge.devices.follow(policies.current.device_mapper().is_some(), base.settled);
     let whole = walk.run()?;
     let next = if whole { walk.conclude() } else { None };
     let (authentic, ahead, judged) = (walk.matched.is_some(), walk.ahead, walk.judged);
@@ -141,6 +145,7 @@ struct Settled {
     position: u64,
     register: Digest,
     learned: usize,
+    devices: Devices,
 }
 
 /// Where an authentic list leads to.
@@ -168,6 +173,7 @@ impl Next {
             seen: self.seen,
             lag: self.lag,
             learned,
+            devices: self.settled.devices,
             ..state
         }
     }
@@ -293,7 +299,9 @@ impl<'a> Walk<'a> {
 
     fn judge(&mut self, entry: &Entry<'_>) -> Result<(), CryptoUnavailable> {
         let number = self.position;
-        let before = Settled { position: number, register: self.register, learned: self.judge.learned.keys().len() };
+        let (register, learned) = (self.register, self.judge.learned.keys().len());
+        // Only records of devices change them.
+        let devices = entry.template.is_buffer().then(|| self.judge.devices.clone());
         let mut allowed = self.replay(entry)?;
         let place = Place { number, name: entry.name.unwrap_or_default() };
         if !allowed {
@@ -313,7 +321,8 @@ impl<'a> Walk<'a> {
         allowed &= self.is_allowed(number, entry)?;
         self.judged += 1;
         if !allowed && self.first_failure.is_none() {
-            self.first_failure = Some(before);
+            let devices = devices.unwrap_or_else(|| self.judge.devices.clone());
+            self.first_failure = Some(Settled { position: number, register, learned, devices });
         }
         Ok(())
     }
@@ -323,10 +332,14 @@ impl<'a> Walk<'a> {
         if let Some(policy) = self.base.policy_of(number).filter(|policy| *policy != current.id()) {
             let then = earlier.iter().copied().find(|earlier| earlier.id() == policy);
             // Template digests and extension are the current policy's: those of an epoch cannot differ within a list.
-            if let Some(then) = then.filter(|then| then.log_hash() == current.log_hash())
-                && self.judge.allows(then, number, entry, None)?
-            {
-                return Ok(true);
+            if let Some(then) = then.filter(|then| then.log_hash() == current.log_hash()) {
+                let devices = entry.template.is_buffer().then(|| self.judge.devices.clone());
+                if self.judge.allows(then, number, entry, None)? {
+                    return Ok(true);
+                }
+                if let Some(devices) = devices {
+                    self.judge.devices = devices;
+                }
             }
         }
         self.judge.allows(current, number, entry, Some(&mut self.findings))
@@ -352,12 +365,25 @@ impl<'a> Walk<'a> {
             self.findings.push_front(Finding::list(Event::ListMissing, found, "a machine that measures with IMA"));
             return None;
         }
+        self.tell_devices();
         let settled = self.first_failure.take().unwrap_or_else(|| Settled {
             position: seen,
             register: self.register,
             learned: self.judge.learned.keys().len(),
+            devices: self.judge.devices.clone(),
         });
         Some(Next { settled, seen, lag: self.ahead })
+    }
+
+    /// Holds the devices, as all entries leave them, against the policy.
+    fn tell_devices(&mut self) {
+        let Some((layer, policy)) = self.policies.current.device_mapper() else { return };
+        let (faults, untold) = self.judge.devices.faults(policy);
+        let faults = faults.into_iter().map(|fault| (Severity::Failure, fault));
+        for (severity, fault) in faults.chain(untold.into_iter().map(|fault| (Severity::Warning, fault))) {
+            let finding = Finding::list(Event::Device(fault.fault), fault.found, fault.expected);
+            self.findings.push(Finding { severity, ..finding.of_layer(layer.to_owned()) });
+        }
     }
 }
 

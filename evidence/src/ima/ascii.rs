@@ -148,6 +148,8 @@ fn push_field(field: Field, text: &[u8], out: &mut Vec<u8>) -> Result<(), Malfor
                 push_digest(text, out)?;
             }
         }
+        // Of what is no file, these are empty.
+        Field::XattrNames | Field::InodeUid | Field::InodeGid | Field::InodeMode if text.is_empty() => (),
         Field::Name | Field::NameNg | Field::XattrNames => {
             out.extend_from_slice(text);
             out.push(0);

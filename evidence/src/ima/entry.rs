@@ -75,6 +75,8 @@ impl<'a> Entry<'a> {
                     FileDigest::parse(content)?;
                 }
             }
+            // Of what is no file, such as boot_aggregate, these are empty.
+            Field::XattrNames | Field::InodeUid | Field::InodeGid | Field::InodeMode if content.is_empty() => (),
             Field::XattrNames => {
                 without_nul(content)?;
             }
@@ -87,6 +89,40 @@ impl<'a> Entry<'a> {
             Field::Modsig | Field::XattrLengths | Field::XattrValues => (),
         }
         Ok(())
+    }
+
+    /// The template's fields with their contents, in order; not for `ima`, whose fields have no lengths.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (Field, &'a [u8])> {
+        let (data, template) = (self.data, self.template);
+        let mut rest = data;
+        let mut position = 0;
+        std::iter::from_fn(move || {
+            let field = *template.fields().get(position)?;
+            position += 1;
+            Some((field, take_sized(&mut rest).ok()?))
+        })
+    }
+
+    /// Appends the line that the kernel's ASCII list has for this entry, with its line feed.
+    ///
+    /// A name is given as the kernel has it: who sends the line as text checks that it is UTF-8.
+    ///
+    /// Source: Linux, `ima_ascii_measurements_show` in `security/integrity/ima/ima_fs.c`.
+    pub fn write_ascii(&self, out: &mut Vec<u8>) {
+        let head = format!("{:2} {} {}", self.pcr, hex::encode(self.template_digest), self.template);
+        out.extend_from_slice(head.as_bytes());
+        if self.template.is_original() {
+            out.push(b' ');
+            out.extend_from_slice(hex::encode(self.digest.map_or(&[][..], |digest| digest.bytes)).as_bytes());
+            out.push(b' ');
+            out.extend_from_slice(self.name.unwrap_or_default());
+        } else {
+            for (field, content) in self.fields() {
+                out.push(b' ');
+                write_field(field, content, out);
+            }
+        }
+        out.push(b'\n');
     }
 
     /// Whether this is the measurement of what happened before IMA ran: the first entry, and one after each kexec.
@@ -140,7 +176,7 @@ impl<'a> FileDigest<'a> {
     }
 
     /// `algorithm ":" NUL digest`.
-    fn parse(content: &'a [u8]) -> Result<Self, MalformedEntry> {
+    pub(super) fn parse(content: &'a [u8]) -> Result<Self, MalformedEntry> {
         const FORM: &str = "algorithm, colon, NUL and a digest of its size";
         let malformed = || MalformedEntry::field("d-ng", FORM, content);
         let end = content.iter().take(ALGORITHM_BYTES_MAX).position(|byte| *byte == b':').ok_or_else(malformed)?;
@@ -148,7 +184,8 @@ impl<'a> FileDigest<'a> {
         let bytes = rest.strip_prefix(b":\0").ok_or_else(malformed)?;
         let digest = Self { kind: DigestKind::Content, algorithm, bytes };
         let sized = match digest.hash_algorithm() {
-            Some(known) => bytes.len() == known.digest_bytes(),
+            // Kernels leave room for SHA-1 in the entries of violations, whatever the algorithm.
+            Some(known) => bytes.len() == known.digest_bytes() || bytes == [0; ORIGINAL_DIGEST_BYTES],
             None => (1..=DIGEST_BYTES_MAX).contains(&bytes.len()),
         };
         let named = algorithm.iter().all(|byte| byte.is_ascii_graphic());
@@ -165,6 +202,34 @@ impl<'a> FileDigest<'a> {
             return Err(MalformedEntry::field("d-ngv2", "ima: or verity: and a d-ng", content));
         };
         Ok(Self { kind, ..Self::parse(rest)? })
+    }
+}
+
+/// One field's content as the ASCII list shows it; nothing for an empty one.
+fn write_field(field: Field, content: &[u8], out: &mut Vec<u8>) {
+    match field {
+        Field::DigestNg | Field::DigestNgV2 | Field::ModsigDigest => {
+            let nul = memchr::memchr(0, content).unwrap_or(content.len());
+            let (algorithm, digest) = content.split_at(nul);
+            out.extend_from_slice(algorithm);
+            out.extend_from_slice(hex::encode(digest.get(1..).unwrap_or_default()).as_bytes());
+        }
+        Field::Name | Field::NameNg | Field::XattrNames => {
+            out.extend_from_slice(content.strip_suffix(b"\0").unwrap_or(content));
+        }
+        Field::InodeUid | Field::InodeGid | Field::InodeMode => {
+            let number = content.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            if !content.is_empty() {
+                out.extend_from_slice(number.to_string().as_bytes());
+            }
+        }
+        Field::Digest
+        | Field::Signature
+        | Field::Buffer
+        | Field::Modsig
+        | Field::EvmSignature
+        | Field::XattrLengths
+        | Field::XattrValues => out.extend_from_slice(hex::encode(content).as_bytes()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::devices::DeviceFault;
 use super::malformed::Excerpt;
 
 /// What a finding is about; its [`name`](Self::name) is Keylime's event name where Keylime has one.
@@ -11,10 +12,16 @@ pub enum Event {
     BootAggregate,
     /// A buffer is not what its digest says.
     BufferDigest,
+    /// A device-mapper record, or what it leaves, is not what the policy says.
+    Device(DeviceFault),
+    /// EVM's signature of the file's attributes is not one of a trusted key, or says nothing of the content.
+    EvmSignature,
     /// Entries between the last known one and the list's first are missing, or it starts where it cannot be checked.
     ListGap,
     /// Nothing was measured since the machine started.
     ListMissing,
+    /// The signature appended to the file is not one of a trusted key.
+    ModuleSignature,
     /// No check is defined for the entry's template.
     NoValidator,
     /// The path, keyring or buffer is not in the policy.
@@ -46,8 +53,11 @@ impl Event {
         match self {
             Self::BootAggregate => "validation.boot_aggregate",
             Self::BufferDigest => "validation.ima-buf.digest",
+            Self::Device(fault) => fault.name(),
+            Self::EvmSignature => "validation.evm-sig.invalid_signature",
             Self::ListGap => "list_gap",
             Self::ListMissing => "list_missing",
+            Self::ModuleSignature => "validation.ima-modsig.invalid_signature",
             Self::NoValidator => "validation.no_validator",
             Self::NotInAllowlist => "validation.ima-ng.not_in_allowlist",
             Self::ParserEntry => "parser.entry",
@@ -93,6 +103,8 @@ pub struct Finding {
     pub found: String,
     /// What the policy or the quote wants instead.
     pub expected: String,
+    /// The policy layers whose rule it breaks, `+` between several; nothing if no policy could allow it.
+    pub layer: Option<String>,
 }
 
 impl Finding {
@@ -101,7 +113,11 @@ impl Finding {
 
     pub(super) fn list(event: Event, found: impl Into<String>, expected: impl Into<String>) -> Self {
         let (found, expected) = (found.into(), expected.into());
-        Self { event, severity: Severity::Failure, entry: None, path: None, found, expected }
+        Self { event, severity: Severity::Failure, entry: None, path: None, found, expected, layer: None }
+    }
+
+    pub(super) fn of_layer(self, layer: String) -> Self {
+        Self { layer: Some(layer), ..self }
     }
 
     /// `ima.<event>`, Keylime's event id.
@@ -120,7 +136,11 @@ impl fmt::Display for Finding {
             }
             f.write_str(": ")?;
         }
-        write!(f, "{}; expected {}", self.found, self.expected)
+        write!(f, "{}; expected {}", self.found, self.expected)?;
+        match &self.layer {
+            Some(layer) => write!(f, "; layer {layer}"),
+            None => Ok(()),
+        }
     }
 }
 

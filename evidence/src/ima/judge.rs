@@ -1,11 +1,16 @@
 //! Whether one authentic entry is allowed.
 
+use super::device_mapper::Record;
+use super::devices::{DeviceProblem, Devices};
 use super::entry::{Entry, FileDigest};
+use super::evm::{Content, FileAttributes};
 use super::finding::{Event, Finding, Findings, Severity};
-use super::keyring::{FileKey, Keyring};
+use super::keyring::{FileKey, KeyId, Keyring};
 use super::malformed::Excerpt;
+use super::modsig::ModuleSignature;
 use super::register::hash;
 use super::signature::FileSignature;
+use super::template::Field;
 use crate::algorithm::Digest;
 use crate::crypto::CryptoUnavailable;
 use crate::runtime_policy::{ExcludeCount, Lookup, PolicyStack, Table, ViolationChoice};
@@ -16,6 +21,8 @@ pub(super) struct Judge<'a> {
     pub(super) boot_aggregates: &'a [Digest],
     /// Keys whose loading was measured and allowed, of this list and before it.
     pub(super) learned: Keyring,
+    /// Mapped devices as their records left them.
+    pub(super) devices: Devices,
     pub(super) hidden: Hidden<'a>,
     /// Violations a policy says to ignore.
     pub(super) ignored_violations: u64,
@@ -53,20 +60,20 @@ impl<'a> Judge<'a> {
         if lookup == Lookup::Allowed {
             return Ok(true);
         }
-        let mut unsigned = None;
-        if !entry.signature.is_empty() {
-            match self.signature_problem(stack, entry.signature, &digest)? {
+        let mut unsigned = Vec::new();
+        for signature in signatures_of(entry) {
+            match self.signature_problem(stack, signature, entry, &digest)? {
                 None => return Ok(true),
-                Some(problem) => unsigned = Some(problem),
+                Some(problem) => unsigned.push((signature.event(), problem)),
             }
         }
         if self.hidden.hides(stack, name) {
             return Ok(true);
         }
         if let Some(findings) = report {
-            if let Some(problem) = unsigned {
+            for (event, problem) in unsigned {
                 let expected = "a signature of a key of the policy, or a listed digest";
-                findings.push(place.failure(Event::SignatureInvalid, problem, expected));
+                findings.push(place.failure(event, problem, expected).of_layer(stack.names()));
             }
             findings.push(place.unlisted(stack, Table::Files, lookup, &digest));
         }
@@ -74,13 +81,14 @@ impl<'a> Judge<'a> {
     }
 
     fn allows_violation(&mut self, stack: &PolicyStack, place: &Place<'_>, report: Report<'_>) -> bool {
-        let choice = stack.violation(place.name);
+        let (choice, layer) = stack.violation(place.name);
         let finding = || {
-            place.failure(
+            let finding = place.failure(
                 Event::Violation,
                 "a violation: the file was open for writing while it was measured or read",
                 "none, or a rule of the policy for this path",
-            )
+            );
+            finding.of_layer(layer.map_or_else(|| stack.names(), str::to_owned))
         };
         match (choice, report) {
             (ViolationChoice::Fail, Some(findings)) => findings.push(finding()),
@@ -136,6 +144,16 @@ impl<'a> Judge<'a> {
             }
             return Ok(false);
         }
+        if let Some((layer, policy)) = stack.device_mapper().filter(|_| Record::is_named(place.name)) {
+            let problems = self.devices.take(policy, place.name, entry.buffer, describe(digest));
+            let allowed = problems.is_empty();
+            if let Some(findings) = report {
+                for DeviceProblem { fault, found, expected } in problems {
+                    findings.push(place.failure(Event::Device(fault), found, expected).of_layer(layer.to_owned()));
+                }
+            }
+            return Ok(allowed);
+        }
         let key = key_in(place.name, entry.buffer);
         let table = if key.is_some() { Table::Keyrings } else { Table::Buffers };
         // Keys of ignored keyrings pass unseen, so no file is believed for their sake.
@@ -159,8 +177,22 @@ impl<'a> Judge<'a> {
         Ok(false)
     }
 
-    /// Why a file's signature does not speak for it; nothing if it does.
+    /// Why a signature does not speak for a file; nothing if it does.
     fn signature_problem(
+        &self,
+        stack: &PolicyStack,
+        signature: Signature<'_>,
+        entry: &Entry<'_>,
+        digest: &FileDigest<'_>,
+    ) -> Result<Option<String>, CryptoUnavailable> {
+        match signature {
+            Signature::File(attribute) => self.file_problem(stack, attribute, digest),
+            Signature::Attributes => self.attributes_problem(stack, entry, digest),
+            Signature::Module { digest, pkcs7 } => self.module_problem(stack, digest, pkcs7),
+        }
+    }
+
+    fn file_problem(
         &self,
         stack: &PolicyStack,
         attribute: &[u8],
@@ -170,20 +202,125 @@ impl<'a> Judge<'a> {
             Ok(signature) => signature,
             Err(unusable) => return Ok(Some(format!("a signature that cannot be checked: {unusable}"))),
         };
+        let rings = [stack.keyring(), &self.learned];
+        let checked = rings.map(|keyring| keyring.check(&signature.0, digest.bytes));
+        said(checked, "signature", signature.key_id())
+    }
+
+    /// EVM's signature of the attributes, and what ties these to the content. Its keys are the policy's: what the
+    /// machine loads for EVM is another keyring than the one that keys are learned from.
+    fn attributes_problem(
+        &self,
+        stack: &PolicyStack,
+        entry: &Entry<'_>,
+        digest: &FileDigest<'_>,
+    ) -> Result<Option<String>, CryptoUnavailable> {
+        let unusable = |unusable| Ok(Some(format!("EVM's signature, which cannot be checked: {unusable}")));
+        let attributes = match FileAttributes::of(entry) {
+            Ok(attributes) => attributes,
+            Err(why) => return unusable(why),
+        };
+        let content = match attributes.content(digest) {
+            Ok(content) => content,
+            Err(why) => return unusable(why),
+        };
+        let signed = attributes.digest()?;
+        let checked = stack.keyring().check(attributes.signature(), signed.as_bytes());
+        if let Some(problem) = said([checked], "signature of EVM's", attributes.signature().key_id)? {
+            return Ok(Some(problem));
+        }
+        match content {
+            Content::Digest => Ok(None),
+            Content::Signature(attribute) => self.file_problem(stack, attribute, digest),
+        }
+    }
+
+    fn module_problem(
+        &self,
+        stack: &PolicyStack,
+        digest: &[u8],
+        pkcs7: &[u8],
+    ) -> Result<Option<String>, CryptoUnavailable> {
+        let signature = match ModuleSignature::parse(pkcs7) {
+            Ok(signature) => signature,
+            Err(unusable) => {
+                return Ok(Some(format!("an appended signature that cannot be checked: {unusable}")));
+            }
+        };
+        let digest = FileDigest::parse(digest).ok().and_then(|digest| {
+            let algorithm = digest.hash_algorithm().filter(|algorithm| *algorithm == signature.hash)?;
+            Digest::new(algorithm, digest.bytes).ok()
+        });
+        let Some(digest) = digest else {
+            return Ok(Some("an appended signature over a digest of another algorithm than d-modsig".to_owned()));
+        };
         let mut known = None;
         for keyring in [stack.keyring(), &self.learned] {
-            match keyring.check(&signature, digest)? {
+            match keyring.check_module(&signature, &digest)? {
                 Some(true) => return Ok(None),
                 Some(false) => known = Some(false),
                 None => (),
             }
         }
-        let id = signature.key_id();
         Ok(Some(match known {
-            Some(_) => format!("a signature that does not verify under key {id}"),
-            None => format!("a signature of key {id}, which is unknown"),
+            Some(_) => "an appended signature that verifies under no key of its signer's".to_owned(),
+            None => "an appended signature of a signer who is unknown".to_owned(),
         }))
     }
+}
+
+/// Nothing if one of the keyrings has the key and it fits; else what to say of a signature.
+fn said<const N: usize>(
+    checked: [Result<Option<bool>, CryptoUnavailable>; N],
+    what: &str,
+    id: KeyId,
+) -> Result<Option<String>, CryptoUnavailable> {
+    let mut known = false;
+    for checked in checked {
+        match checked? {
+            Some(true) => return Ok(None),
+            Some(false) => known = true,
+            None => (),
+        }
+    }
+    Ok(Some(match known {
+        true => format!("a {what} that does not verify under key {id}"),
+        false => format!("a {what} of key {id}, which is unknown"),
+    }))
+}
+
+/// A signature an entry carries.
+#[derive(Clone, Copy)]
+enum Signature<'e> {
+    /// EVM's, over the attributes in the entry.
+    Attributes,
+    /// The file's own, in `security.ima`.
+    File(&'e [u8]),
+    /// The one appended to the file, and the digest it is over.
+    Module { digest: &'e [u8], pkcs7: &'e [u8] },
+}
+
+impl Signature<'_> {
+    const fn event(self) -> Event {
+        match self {
+            Self::Attributes => Event::EvmSignature,
+            Self::File(_) => Event::SignatureInvalid,
+            Self::Module { .. } => Event::ModuleSignature,
+        }
+    }
+}
+
+/// The signatures in an entry, one of which is enough.
+fn signatures_of<'e>(entry: &Entry<'e>) -> impl Iterator<Item = Signature<'e>> {
+    let of_attributes = entry.template.fields().contains(&Field::EvmSignature);
+    let attribute = Some(entry.signature).filter(|attribute| !attribute.is_empty());
+    let first = attribute.map(|own| if of_attributes { Signature::Attributes } else { Signature::File(own) });
+    let module = entry.template.fields().contains(&Field::Modsig).then(|| {
+        let field = |wanted| entry.fields().find(|(field, _)| *field == wanted).map(|(_, content)| content);
+        Some(Signature::Module { digest: field(Field::ModsigDigest)?, pkcs7: field(Field::Modsig)? })
+    });
+    let module = module.flatten().filter(|module| !matches!(module, Signature::Module { pkcs7: [], .. }));
+    first.into_iter().chain(module)
 }
 
 /// How many entries each exclude pattern hid.
@@ -227,15 +364,18 @@ impl Place<'_> {
             path: Some(Excerpt::of(self.name)),
             found: found.into(),
             expected: expected.into(),
+            layer: None,
         }
     }
 
     fn unlisted(&self, stack: &PolicyStack, table: Table, lookup: Lookup, digest: &FileDigest<'_>) -> Finding {
         if lookup == Lookup::Unknown {
-            let layers: Vec<&str> = stack.layers().iter().map(|layer| layer.name.as_str()).collect();
-            let expected = format!("an entry in {} of layer {}", table.name(), layers.join(" or "));
-            return self.failure(Event::NotInAllowlist, describe(digest), expected);
+            let expected = format!("an entry in {}", table.name());
+            return self.failure(Event::NotInAllowlist, describe(digest), expected).of_layer(stack.names());
         }
+        let mut layers: Vec<&str> = stack.allowed(table, self.name).map(|(layer, ..)| layer).collect();
+        layers.dedup();
+        let layers = layers.join(" + ");
         let mut allowed: Vec<String> = stack
             .allowed(table, self.name)
             .take(EXPECTED_MAX + 1)
@@ -245,7 +385,7 @@ impl Place<'_> {
             allowed.truncate(EXPECTED_MAX);
             allowed.push("others".to_owned());
         }
-        self.failure(Event::RuntimePolicyHash, describe(digest), allowed.join(" or "))
+        self.failure(Event::RuntimePolicyHash, describe(digest), allowed.join(" or ")).of_layer(layers)
     }
 }
 

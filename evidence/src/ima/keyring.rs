@@ -10,10 +10,10 @@ use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
-use super::entry::FileDigest;
+use super::modsig::{ModuleSignature, Signer};
 use super::register::hash;
-use super::signature::FileSignature;
-use crate::algorithm::HashAlgorithm;
+use super::signature::{SignedAttribute, verify_digest};
+use crate::algorithm::{Digest, HashAlgorithm};
 use crate::crypto::CryptoUnavailable;
 
 /// The short name by which a signature's header finds its key; not unique and no proof of anything.
@@ -33,6 +33,8 @@ pub struct FileKey {
     key: PKey<Public>,
     /// What it was read from, as the kernel measured it or the policy has it.
     der: Vec<u8>,
+    /// Of a certificate: its issuer's name in DER, and its serial number without leading zeros.
+    issued: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl FileKey {
@@ -45,12 +47,15 @@ impl FileKey {
     /// # Errors
     /// [`UnusableKey`] if it is neither, or a key that cannot sign files.
     pub fn from_der(der: &[u8]) -> Result<Self, UnusableKey> {
-        let (key, identifier) = match X509::from_der(der) {
+        let (key, identifier, issued) = match X509::from_der(der) {
             Ok(certificate) => {
-                let key = certificate.public_key().map_err(|source| UnusableKey::Der { source })?;
-                (key, certificate.subject_key_id().map(|id| id.as_slice().to_vec()))
+                let malformed = |source| UnusableKey::Der { source };
+                let key = certificate.public_key().map_err(malformed)?;
+                let issuer = certificate.issuer_name().to_der().map_err(malformed)?;
+                let serial = certificate.serial_number().to_bn().map_err(malformed)?.to_vec();
+                (key, certificate.subject_key_id().map(|id| id.as_slice().to_vec()), Some((issuer, serial)))
             }
-            Err(_) => (PKey::public_key_from_der(der).map_err(|source| UnusableKey::Der { source })?, None),
+            Err(_) => (PKey::public_key_from_der(der).map_err(|source| UnusableKey::Der { source })?, None, None),
         };
         if !matches!(key.id(), Id::RSA | Id::EC) {
             return Err(UnusableKey::Kind);
@@ -59,7 +64,7 @@ impl FileKey {
             Some(last) => KeyId(u32::from_be_bytes(*last)),
             None => computed_id(&key)?,
         };
-        Ok(Self { id, key, der: der.to_vec() })
+        Ok(Self { id, key, der: der.to_vec(), issued })
     }
 
     /// The same key under an identifier somebody states for it.
@@ -182,18 +187,43 @@ impl Keyring {
         self.keys.is_empty()
     }
 
-    /// Whether a key of this ring with the signature's identifier made it. Nothing if there is no such key.
+    /// Whether a key of this ring with the signature's identifier made it over `digest`. Nothing if there is no such key.
     pub(super) fn check(
         &self,
-        signature: &FileSignature<'_>,
-        digest: &FileDigest<'_>,
+        signature: &SignedAttribute<'_>,
+        digest: &[u8],
     ) -> Result<Option<bool>, CryptoUnavailable> {
         let mut known = None;
-        for key in self.keys.iter().filter(|key| key.id == signature.key_id()) {
+        for key in self.keys.iter().filter(|key| key.id == signature.key_id) {
             if signature.is_valid(&key.key, digest)? {
                 return Ok(Some(true));
             }
             known = Some(false);
+        }
+        Ok(known)
+    }
+
+    /// Whether a key of this ring made the signature of a module over `digest`. Nothing if none fits its signer's name.
+    ///
+    /// A bare key fits every signer who is named by a certificate's issuer and serial number.
+    pub(super) fn check_module(
+        &self,
+        signature: &ModuleSignature<'_>,
+        digest: &Digest,
+    ) -> Result<Option<bool>, CryptoUnavailable> {
+        let mut known = None;
+        for key in &self.keys {
+            let fits = match (&signature.signer, &key.issued) {
+                (Signer::KeyId(id), _) => key.id == *id,
+                (Signer::Issued { issuer, serial }, Some(issued)) => {
+                    (*issuer, *serial) == (issued.0.as_slice(), issued.1.as_slice())
+                }
+                (Signer::Issued { .. }, None) => true,
+            };
+            if fits && verify_digest(&key.key, digest.algorithm(), digest.as_bytes(), signature.bytes)? {
+                return Ok(Some(true));
+            }
+            known = known.or(fits.then_some(false));
         }
         Ok(known)
     }

@@ -1,5 +1,6 @@
 //! What the verifier keeps of a list between rounds: never from the machine.
 
+use super::devices::Devices;
 use super::keyring::{FileKey, KEYS_MAX, Keyring};
 use crate::algorithm::{Digest, HashAlgorithm};
 use crate::pcr::{PcrBank, PcrIndex};
@@ -25,6 +26,7 @@ pub struct MeasurementState {
     /// Which policies judged the entries from `settled` to `seen` first, ascending.
     pub(super) epochs: Vec<Epoch>,
     pub(super) learned: Keyring,
+    pub(super) devices: Devices,
 }
 
 /// From which entry on a policy was the first to judge.
@@ -47,6 +49,7 @@ impl MeasurementState {
             lag: 0,
             epochs: Vec::new(),
             learned: Keyring::default(),
+            devices: Devices::default(),
         }
     }
 
@@ -111,7 +114,7 @@ impl MeasurementState {
         self.epochs.iter().rev().find(|epoch| epoch.from <= entry).map(|epoch| epoch.policy)
     }
 
-    /// The state to store: version 1 of a form of our own, big endian.
+    /// The state to store: version 2 of a form of our own, big endian.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
@@ -134,15 +137,20 @@ impl MeasurementState {
             out.extend_from_slice(&count(key.der().len()));
             out.extend_from_slice(key.der());
         }
+        self.devices.encode(&mut out);
         out
     }
 
-    /// Reads back what [`encode`](Self::encode) wrote.
+    /// Reads back what [`encode`](Self::encode) wrote; also version 1, which knows no devices.
     ///
     /// # Errors
     /// [`MalformedState`] naming the field.
     pub fn decode(bytes: &[u8]) -> Result<Self, MalformedState> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(MalformedState::Magic)?;
+        let (rest, has_devices) = match (bytes.strip_prefix(MAGIC), bytes.strip_prefix(MAGIC_1)) {
+            (Some(rest), _) => (rest, true),
+            (None, Some(rest)) => (rest, false),
+            (None, None) => return Err(MalformedState::Magic),
+        };
         let mut reader = Reader::new(rest);
         let pcr = reader.u8("register")?;
         let pcr = PcrIndex::try_from(pcr).map_err(|_| MalformedState::Register { found: pcr })?;
@@ -167,9 +175,10 @@ impl MeasurementState {
             let der = reader.take("learned key", length)?;
             learned.add(FileKey::from_der(der).map_err(|source| MalformedState::Key { source })?);
         }
+        let devices = if has_devices { Devices::decode(&mut reader)? } else { Devices::default() };
         reader.finish()?;
         let reset_count = known.then_some(reset_count);
-        Ok(Self { pcr, register, reset_count, settled, seen, lag, epochs, learned })
+        Ok(Self { pcr, register, reset_count, settled, seen, lag, epochs, learned, devices })
     }
 
     /// The state after a reset of the machine, or in another bank.
@@ -200,7 +209,7 @@ pub enum MalformedState {
         source: super::keyring::UnusableKey,
     },
     /// The bytes do not start as a state does.
-    #[error("it does not start as a measurement state of version 1 does")]
+    #[error("it does not start as a measurement state of version 1 or 2 does")]
     Magic,
     /// The positions contradict each other.
     #[error("{settled} entries settled of {seen} seen")]
@@ -222,6 +231,8 @@ pub enum MalformedState {
 }
 
 /// The form's name and version.
-const MAGIC: &[u8] = b"ATIMAST1";
+const MAGIC: &[u8] = b"ATIMAST2";
+/// That of version 1.
+const MAGIC_1: &[u8] = b"ATIMAST1";
 /// Policy changes while one machine stays failed; a fleet changes policies a few times a day.
 const EPOCHS_MAX: usize = 1024;

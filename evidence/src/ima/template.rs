@@ -25,13 +25,13 @@ pub(crate) enum Field {
     ModsigDigest,
     /// `evmsig`: EVM's portable signature.
     EvmSignature,
-    /// `modsig`: the appended signature, PKCS #7; not looked into.
+    /// `modsig`: the appended signature, PKCS #7.
     Modsig,
-    /// `xattrnames`: the names of the attributes EVM protects, text and NUL.
+    /// `xattrnames`: the names of the attributes EVM protects, `|` between them, and NUL.
     XattrNames,
-    /// `xattrlengths`: their lengths; not looked into.
+    /// `xattrlengths`: their lengths, four bytes each, little endian.
     XattrLengths,
-    /// `xattrvalues`: their values; not looked into.
+    /// `xattrvalues`: their values, one behind the other.
     XattrValues,
     /// `iuid`: four bytes, little endian.
     InodeUid,

@@ -1,12 +1,15 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod appraising;
+mod attributes;
 mod builder;
+mod devices;
 mod forged;
 mod properties;
 mod reading;
 mod recorded;
 mod signing;
+mod writing;
 
 use std::sync::Arc;
 

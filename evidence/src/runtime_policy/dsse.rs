@@ -186,6 +186,12 @@ pub enum UnusableSigner {
     },
 }
 
+impl std::fmt::Debug for Signers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signers").finish_non_exhaustive()
+    }
+}
+
 impl Signers {
     /// Nobody yet.
     #[must_use]

@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::builder::{PolicyBuilder, Table};
+use super::device_mapper::DeviceMapperText;
 use super::rules::{Extension, Meta, RulesText, ViolationRule};
 
 /// Why a text is no runtime policy of Keylime's.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// A demand on device-mapper tables that could not be kept.
-    #[error("ima.dm_policy is set; this verifier judges device-mapper records by ima-buf and x-attestry.critical-data")]
-    DeviceMapperPolicy,
     /// Not JSON, or a member is missing, unknown, doubled or of the wrong kind.
     #[error("this is not a runtime policy in Keylime's JSON")]
     Json {
@@ -42,11 +40,8 @@ impl PolicyBuilder {
         let mut builder = Self::new();
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let top = Top { builder: &mut builder };
-        let dm_policy = top.deserialize(&mut deserializer).map_err(|source| ImportError::Json { source })?;
+        top.deserialize(&mut deserializer).map_err(|source| ImportError::Json { source })?;
         deserializer.end().map_err(|source| ImportError::Json { source })?;
-        if dm_policy {
-            return Err(ImportError::DeviceMapperPolicy);
-        }
         if builder.rules.meta.version > 1 {
             return Err(ImportError::Version { found: builder.rules.meta.version });
         }
@@ -55,30 +50,29 @@ impl PolicyBuilder {
     }
 }
 
-/// The policy's object; gives whether a device-mapper policy is set.
+/// The policy's object.
 struct Top<'b> {
     builder: &'b mut PolicyBuilder,
 }
 
 impl<'de> DeserializeSeed<'de> for Top<'_> {
-    type Value = bool;
+    type Value = ();
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Top<'_> {
-    type Value = bool;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a runtime policy with meta, release, digests, excludes, keyrings, ima, ima-buf, verification-keys")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen: Vec<Cow<'de, str>> = Vec::new();
         let mut rules = RulesText::default();
-        let mut dm_policy = false;
         while let Some(Text(name)) = map.next_key()? {
             // The old name; one policy has only one of the two.
             let name = if name == "hashes" { Cow::Borrowed("digests") } else { name };
@@ -97,7 +91,7 @@ impl<'de> Visitor<'de> for Top<'_> {
                     let ima: Ima = map.next_value()?;
                     rules.ignored_keyrings = ima.ignored_keyrings;
                     rules.log_hash_alg = ima.log_hash_alg.unwrap_or(rules.log_hash_alg);
-                    dm_policy = ima.dm_policy.is_some();
+                    rules.device_mapper = ima.dm_policy;
                 }
                 "x-attestry" => {
                     let own: Own = map.next_value()?;
@@ -114,7 +108,7 @@ impl<'de> Visitor<'de> for Top<'_> {
             return Err(A::Error::custom(format_args!("member {name:?} is missing")));
         }
         self.builder.rules = rules;
-        Ok(dm_policy)
+        Ok(())
     }
 }
 
@@ -195,7 +189,7 @@ struct Ima {
     ignored_keyrings: Vec<String>,
     log_hash_alg: Option<String>,
     #[serde(default)]
-    dm_policy: Option<IgnoredAny>,
+    dm_policy: Option<DeviceMapperText>,
 }
 
 /// What Keylime's format has no place for.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::device_mapper::{DeviceMapperError, DeviceMapperPolicy, DeviceMapperText};
 use super::patterns::{Anchor, InvalidPattern, Patterns};
 use crate::algorithm::{HashAlgorithm, UnknownAlgorithmName};
 use crate::ima::{Keyring, MalformedKeyring};
@@ -21,6 +22,9 @@ pub(super) struct RulesText {
     pub(super) extension: Extension,
     pub(super) violations: Vec<ViolationRule>,
     pub(super) critical_data: BTreeMap<String, Vec<String>>,
+    /// Left out if there is none, as in forms compiled before there was such a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) device_mapper: Option<DeviceMapperText>,
 }
 
 impl Default for RulesText {
@@ -35,6 +39,7 @@ impl Default for RulesText {
             extension: Extension::default(),
             violations: Vec::new(),
             critical_data: BTreeMap::new(),
+            device_mapper: None,
         }
     }
 }
@@ -95,6 +100,7 @@ pub(super) struct Rules {
     excludes: Patterns,
     violations: Patterns,
     critical_data: BTreeMap<String, Patterns>,
+    pub(super) device_mapper: Option<DeviceMapperPolicy>,
 }
 
 /// Why rules cannot be used.
@@ -107,6 +113,12 @@ pub enum RulesError {
         name: String,
         /// What is wrong.
         source: InvalidPattern,
+    },
+    /// The policy over device-mapper records.
+    #[error("ima.dm_policy")]
+    DeviceMapper {
+        /// What is wrong.
+        source: DeviceMapperError,
     },
     /// An exclude pattern.
     #[error("excludes")]
@@ -158,7 +170,9 @@ impl Rules {
                 .map_err(|source| RulesError::CriticalData { name: name.clone(), source })?;
             critical_data.insert(name.clone(), compiled);
         }
-        Ok(Self { text, log_hash, keyring, excludes, violations, critical_data })
+        let device_mapper = text.device_mapper.as_ref().map(DeviceMapperPolicy::compile).transpose();
+        let device_mapper = device_mapper.map_err(|source| RulesError::DeviceMapper { source })?;
+        Ok(Self { text, log_hash, keyring, excludes, violations, critical_data, device_mapper })
     }
 
     /// The exclude pattern that hides a path.

@@ -7,6 +7,7 @@ use openssl::sha::Sha256;
 
 use super::builder::Table;
 use super::compiled::{PolicyId, RuntimePolicy, path_hash};
+use super::device_mapper::DeviceMapperPolicy;
 use super::rules::{Extension, ViolationChoice};
 use crate::algorithm::HashAlgorithm;
 use crate::ima::Keyring;
@@ -39,7 +40,7 @@ impl fmt::Debug for StackId {
 /// Policies in force together. Immutable; cheap to share, since its layers are.
 ///
 /// Digests, keys, excludes and ignored keyrings add up. Of violations, the highest layer with a rule for the path
-/// decides. All layers must agree on what the kernel extends.
+/// decides; of device-mapper records, the highest with a policy over them. All layers must agree on what the kernel extends.
 #[derive(Clone, Debug)]
 pub struct PolicyStack {
     layers: Vec<PolicyLayer>,
@@ -110,6 +111,18 @@ impl PolicyStack {
             hash.update(&layer.policy.id().0);
         }
         Ok(Self { id: StackId(hash.finish()), layers, log_hash, extension, keyring })
+    }
+
+    /// The same policies with other keys for file signatures than their own, as Keylime takes those given beside a policy.
+    /// `name` stands for the keys in the stack's name.
+    #[must_use]
+    pub fn with_keyring(mut self, keyring: Keyring, name: &[u8; 32]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(&self.id.0);
+        hash.update(b"keyring");
+        hash.update(name);
+        (self.keyring, self.id) = (keyring, StackId(hash.finish()));
+        self
     }
 
     /// The stack's name.
@@ -184,10 +197,22 @@ impl PolicyStack {
         layers.filter_map(|(layer, found)| found.policy.rules.exclude(path).map(|pattern| (layer, pattern))).next()
     }
 
-    /// What a violation on a path means, by the highest layer with a rule for it.
-    pub(crate) fn violation(&self, path: &[u8]) -> ViolationChoice {
-        let rules = self.layers.iter().rev().find_map(|layer| layer.policy.rules.violation(path));
-        rules.unwrap_or_default()
+    /// What a violation on a path means and which layer says so: the highest with a rule for it.
+    pub(crate) fn violation(&self, path: &[u8]) -> (ViolationChoice, Option<&str>) {
+        let layers = self.layers.iter().rev();
+        let mut rules = layers.filter_map(|layer| Some((layer.policy.rules.violation(path)?, layer.name.as_str())));
+        rules.next().map_or((ViolationChoice::default(), None), |(choice, layer)| (choice, Some(layer)))
+    }
+
+    /// The policy over device-mapper records and its layer: the highest that has one.
+    pub(crate) fn device_mapper(&self) -> Option<(&str, &DeviceMapperPolicy)> {
+        let layers = self.layers.iter().rev();
+        layers.filter_map(|layer| Some((layer.name.as_str(), layer.policy.rules.device_mapper.as_ref()?))).next()
+    }
+
+    /// All layers' names, for a finding none of them would have let pass.
+    pub(crate) fn names(&self) -> String {
+        self.layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(" + ")
     }
 
     /// Whether some layer's pattern allows this content of a critical datum.

@@ -129,11 +129,13 @@ async fn send(
             Ok(results) => return Ok(results),
             Err(error) => error,
         };
-        if !error.may_pass() || Instant::now() + pause >= deadline {
+        // A ledger that says when it wants to be asked again is not asked before.
+        let wait = error.retry_after().map_or(pause, |asked| asked.max(pause));
+        if !error.may_pass() || Instant::now() + wait >= deadline {
             return Err((attempts, error));
         }
         tracing::warn!(%error, attempts, groups = count, "the ledger did not answer; the batch is sent again");
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(wait).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
     Err((u32::MAX, RequestError::malformed(APPEND_PATH, "an answer")))

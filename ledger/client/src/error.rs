@@ -1,6 +1,7 @@
 //! Why the ledger was asked in vain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use messages::ledger::Head;
@@ -54,6 +55,8 @@ pub enum RequestError {
     /// The ledger says no.
     #[error("the ledger answered {status}: {text}")]
     Status {
+        /// When the ledger wants to be asked again, if it said so.
+        retry_after: Option<Duration>,
         /// The HTTP status.
         status: StatusCode,
         /// The ledger's reason.
@@ -64,6 +67,15 @@ pub enum RequestError {
 impl RequestError {
     pub(crate) fn malformed(path: &str, expected: &'static str) -> Self {
         Self::Malformed { expected, path: path.to_owned() }
+    }
+
+    /// How long the ledger wants to be left alone, if it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 
     /// Whether the same request may succeed later without anything being changed by a person.

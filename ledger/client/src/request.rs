@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use http::header::{HeaderValue, RETRY_AFTER};
 use messages::envelope::{Empty, Envelope};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,8 +45,23 @@ impl Requests {
         self.send(outgoing.with_body("application/cbor", body)).await
     }
 
+    /// Puts what may be put twice: tried again, at most [`PUT_ATTEMPTS_MAX`] times in all, while the
+    /// ledger asks to be asked later.
     pub(crate) async fn put(&self, path: &str, body: Vec<u8>) -> Result<Bytes, RequestError> {
-        self.send(self.outgoing(Method::PUT, path).with_body("application/octet-stream", body)).await
+        let outgoing = self.outgoing(Method::PUT, path).with_body("application/octet-stream", body);
+        for _ in 1..PUT_ATTEMPTS_MAX {
+            match self.send(outgoing.clone()).await {
+                Err(error)
+                    if error.may_pass()
+                        && let Some(pause) = error.retry_after().filter(|pause| *pause <= self.timeout) =>
+                {
+                    tracing::warn!(%error, path, "the ledger asks to be asked later");
+                    tokio::time::sleep(pause).await;
+                }
+                other => return other,
+            }
+        }
+        self.send(outgoing).await
     }
 
     fn outgoing(&self, method: Method, path: &str) -> Outgoing {
@@ -57,12 +73,19 @@ impl Requests {
         if answer.status.is_success() {
             return Ok(answer.body);
         }
+        let retry_after = answer.headers.get(RETRY_AFTER).and_then(seconds);
         let text = match serde_json::from_slice::<Envelope<Empty>>(&answer.body) {
             Ok(envelope) => envelope.status,
             Err(_) => String::from_utf8_lossy(&answer.body).chars().take(REASON_CHARS_MAX).collect(),
         };
-        Err(RequestError::Status { status: answer.status, text })
+        Err(RequestError::Status { retry_after, status: answer.status, text })
     }
+}
+
+/// `Retry-After` in seconds, at most [`RETRY_AFTER_MAX`]; the form with a date is not ours.
+fn seconds(value: &HeaderValue) -> Option<Duration> {
+    let seconds = value.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 impl fmt::Debug for Requests {
@@ -70,6 +93,12 @@ impl fmt::Debug for Requests {
         f.debug_struct("Requests").field("base", &self.base).finish_non_exhaustive()
     }
 }
+
+/// The longest pause that is taken from an answer: a wrong clock or number must not silence a caller.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// How often a blob is put at most: three pauses of a second, which a full queue needs far less of.
+const PUT_ATTEMPTS_MAX: u32 = 4;
 
 /// A refusal that is no envelope of ours is kept up to a few lines, enough to recognise it.
 const REASON_CHARS_MAX: usize = 300;

@@ -96,6 +96,12 @@ impl Kind {
         }
     }
 
+    /// Whether no entry of the kind is accepted before its rule has read the whole body, as strictly
+    /// as [`cbor::check`]: the kinds that come by the million, whose bodies are read once.
+    pub(crate) const fn is_read_by_rules(self) -> bool {
+        matches!(self, Self::Quote | Self::Verdict | Self::Miss | Self::OperatorAction)
+    }
+
     /// The kind's name in the specification.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -186,9 +192,9 @@ pub(crate) struct EntryRef<'a> {
 }
 
 impl EntryRef<'_> {
-    /// Appends the entry's bytes to `out`, which is as it was if there is an error.
-    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EntryError> {
-        cbor::check(self.body).map_err(EntryError::Cbor)?;
+    /// Appends the entry's bytes to `out`, which is as it was if there is an error. The body is taken
+    /// to be one deterministic item.
+    pub(crate) fn push_to(&self, out: &mut Vec<u8>) -> Result<(), EntryError> {
         let start = out.len();
         cbor::push_head(out, cbor::ARRAY, 7);
         cbor::push_head(out, cbor::UNSIGNED, VERSION);
@@ -222,7 +228,8 @@ impl Entry {
     /// deterministic item.
     pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
         let mut out = Vec::with_capacity(HEAD_BYTES_MAX + self.body.len());
-        self.borrowed().encode_into(&mut out)?;
+        cbor::check(&self.body).map_err(EntryError::Cbor)?;
+        self.borrowed().push_to(&mut out)?;
         Ok(out)
     }
 

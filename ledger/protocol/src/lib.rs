@@ -11,7 +11,7 @@ mod nonce;
 mod references;
 mod sequencer;
 
-pub use answers::{Answers, REMEMBERED_GROUPS_MAX, REMEMBERED_REQUESTS_MAX};
+pub use answers::{Answered, Answers, REMEMBERED_GROUPS_MAX, REMEMBERED_REQUESTS_MAX};
 pub use chain::{
     AUTHORISED_KEYS_MAX, AgentChain, AuthorisedKey, LatestVerdict, LogState, LogTotals, RuleBroken, Standing,
 };

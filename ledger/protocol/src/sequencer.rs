@@ -1,8 +1,10 @@
 //! Puts groups in order: compare-and-swap per chain, all of a group or nothing of it.
 
+use std::ops::Range;
+
 use ledger_tlog::bundle::LENGTH_BYTES;
 use messages::ledger::{APPEND_ENTRIES_MAX, AppendRequest, Group, Head, Item, Receipt};
-use messages::{AgentId, Digest, UnixMillis};
+use messages::{AgentId, Digest, UnixMillis, cbor};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{Draft, LogState, RuleBroken};
@@ -33,8 +35,12 @@ pub struct Sequenced {
 pub struct SequencedGroup {
     /// Whose chain it continues; `None` is the fleet's.
     pub agent: Option<AgentId>,
-    /// The entries' bytes, each after its length in two bytes: an entry bundle of tlog-tiles.
-    pub frames: Vec<u8>,
+    /// Index and first byte, in the caller's buffer, of those entries that begin an entry bundle:
+    /// every 256th of the log.
+    pub bundles: Vec<(u64, usize)>,
+    /// The entries' bytes in the caller's buffer, each after its length in two bytes: an entry
+    /// bundle of tlog-tiles.
+    pub frames: Range<usize>,
     /// Index of the chain's entry before the group.
     pub previous_index: Option<u64>,
     /// Where the entries go; at least one.
@@ -115,7 +121,8 @@ impl Sequencer {
     /// Judges a request's groups at the time `now`; entries are never recorded before those that
     /// precede them, whatever the clock does.
     ///
-    /// `signed` tells the digest of the checkpoint of a size, if this log has signed one.
+    /// `signed` tells the digest of the checkpoint of a size, if this log has signed one. The
+    /// entries' bytes are added to `frames`.
     ///
     /// # Errors
     /// [`RequestRefused`], with nothing appended.
@@ -124,6 +131,7 @@ impl Sequencer {
         request: &AppendRequest,
         now: UnixMillis,
         signed: impl Fn(u64) -> Option<Digest>,
+        frames: &mut Vec<u8>,
     ) -> Result<Sequenced, RequestRefused> {
         if request.version != 1 {
             return Err(RequestRefused::Version { found: request.version });
@@ -134,7 +142,8 @@ impl Sequencer {
         }
         let mut sequenced = Sequenced::default();
         for group in &request.groups {
-            let outcome = match self.sequence_group(group, now, &signed) {
+            let begin = frames.len();
+            let outcome = match self.sequence_group(group, now, &signed, frames) {
                 Ok(placed) => {
                     let first = placed.receipts.first().map_or(0, |receipt| receipt.index);
                     let count = placed.receipts.len() as u64;
@@ -142,7 +151,10 @@ impl Sequencer {
                     Outcome::Appended { first, count }
                 }
                 Err(GroupFlaw::Conflict(head)) => Outcome::Conflict(head),
-                Err(flaw) => Outcome::Refused(explain(&flaw)),
+                Err(flaw) => {
+                    frames.truncate(begin);
+                    Outcome::Refused(explain(&flaw))
+                }
             };
             sequenced.outcomes.push(outcome);
         }
@@ -154,6 +166,7 @@ impl Sequencer {
         group: &Group,
         now: UnixMillis,
         signed: impl Fn(u64) -> Option<Digest>,
+        frames: &mut Vec<u8>,
     ) -> Result<SequencedGroup, GroupFlaw> {
         let agent = group.agent.as_ref();
         let mut draft = self.state.draft(agent);
@@ -170,10 +183,13 @@ impl Sequencer {
         let bodies =
             group.items.iter().map(|item| item.body.len() + item.after.as_ref().map_or(0, |after| after.len()));
         let room = bodies.sum::<usize>() + group.items.len() * (LENGTH_BYTES + HEAD_BYTES_MAX + LINK_BYTES);
+        let begin = frames.len();
+        frames.reserve(room);
         let mut placing = Placing {
             agent,
+            bundles: Vec::new(),
             draft: &mut draft,
-            frames: Vec::with_capacity(room),
+            frames,
             linked: Vec::new(),
             now,
             receipts: Vec::with_capacity(group.items.len()),
@@ -181,9 +197,10 @@ impl Sequencer {
         for (number, item) in group.items.iter().enumerate() {
             placing.place(item, &signed).map_err(|flaw| GroupFlaw::Item { number, flaw })?;
         }
-        let Placing { frames, receipts, .. } = placing;
+        let Placing { bundles, frames, receipts, .. } = placing;
+        let frames = begin..frames.len();
         self.state.accept(agent, draft);
-        Ok(SequencedGroup { agent: group.agent.clone(), frames, previous_index, receipts })
+        Ok(SequencedGroup { agent: group.agent.clone(), bundles, frames, previous_index, receipts })
     }
 }
 
@@ -217,8 +234,9 @@ enum ItemFlaw {
 /// A group that is being placed.
 struct Placing<'a> {
     agent: Option<&'a AgentId>,
+    bundles: Vec<(u64, usize)>,
     draft: &'a mut Draft,
-    frames: Vec<u8>,
+    frames: &'a mut Vec<u8>,
     /// Room for bodies whose link is filled in.
     linked: Vec<u8>,
     now: UnixMillis,
@@ -242,9 +260,15 @@ impl Placing<'_> {
             }
         };
         let entry = EntryRef { kind: Kind::from(item.kind), agent: self.agent, seq, prev, recorded, body };
+        if !entry.kind.is_read_by_rules() {
+            cbor::check(entry.body).map_err(EntryError::Cbor).map_err(ItemFlaw::Entry)?;
+        }
         let frame = self.frames.len();
+        if index.is_multiple_of(BUNDLE_ENTRIES) {
+            self.bundles.push((index, frame));
+        }
         self.frames.extend_from_slice(&[0; LENGTH_BYTES]);
-        entry.encode_into(&mut self.frames).map_err(ItemFlaw::Entry)?;
+        entry.push_to(self.frames).map_err(ItemFlaw::Entry)?;
         let encoded = self.frames.get(frame + LENGTH_BYTES..).unwrap_or_default();
         let length = u16::try_from(encoded.len()).map_err(|_| EntryError::Length { found: encoded.len() });
         let length = length.map_err(ItemFlaw::Entry)?.to_be_bytes();
@@ -255,6 +279,25 @@ impl Placing<'_> {
         self.draft.apply(&entry, leaf_hash, signed).map_err(ItemFlaw::Rule)?;
         self.receipts.push(Receipt { index, seq, recorded, leaf_hash });
         Ok(())
+    }
+}
+
+impl Entry {
+    /// Whether this is the entry that a sequencer makes of `item`, the items of its group before it
+    /// being in place: same kind, and same body with the link, if any, to the entry before.
+    #[must_use]
+    pub fn is_made_of(&self, item: &Item) -> bool {
+        if self.kind != Kind::from(item.kind) {
+            return false;
+        }
+        match &item.after {
+            None => self.body == *item.body,
+            Some(after) => {
+                let rest = self.body.strip_prefix(item.body.as_slice());
+                let rest = rest.and_then(|rest| rest.strip_prefix(&LINK_HEAD));
+                rest.and_then(|rest| rest.strip_prefix(self.prev.as_bytes())) == Some(after.as_slice())
+            }
+        }
     }
 }
 
@@ -269,6 +312,9 @@ fn explain(flaw: &GroupFlaw) -> String {
     }
     text
 }
+
+/// Entries of a full bundle. Source: C2SP tlog-tiles.
+const BUNDLE_ENTRIES: u64 = 256;
 
 /// CBOR head of a byte string of 32 bytes.
 const LINK_HEAD: [u8; 2] = [0x58, 0x20];

@@ -1,12 +1,14 @@
 //! Durable appends per second through the library, beside the disk's own speed in the same run.
 //!
 //! Requests of groups of 256 entries of 400 bytes, each group of another agent, from several
-//! callers at once; and plain `write` + `fdatasync` of as many bytes in pieces of the size that a
-//! batch has on the disk.
+//! callers at once; and plain `write` + `fdatasync` of exactly the batches that the log has written:
+//! as many, each of its size, into a file that grows as the log's does.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fixtures_bench::Report;
@@ -35,18 +37,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ledger = Ledger::open(&LogConfig::new(&log))?;
     let mut callers = (0..CALLERS).map(|number| Caller::enrol(&ledger, &log, number)).collect::<Result<Vec<_>, _>>()?;
 
-    let (mut appends, mut plain, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut appends, mut plain, mut ratio, mut syncs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut seen = Seen::default();
     for _ in 0..samples {
-        let (entries, before) = (callers.len() * requests * APPEND_ENTRIES_MAX, segment_bytes(&log)?);
+        let entries = callers.len() * requests * APPEND_ENTRIES_MAX;
+        seen.new_batches(&log)?;
+        // What a service decodes from the wire: made before the clock starts.
+        callers.iter_mut().for_each(|caller| caller.prepare(requests));
         let started = Instant::now();
         std::thread::scope(|scope| {
             for caller in &mut callers {
-                scope.spawn(|| (0..requests).for_each(|_| caller.append(&ledger)));
+                scope.spawn(|| caller.append(&ledger));
             }
         });
         let ours = started.elapsed().as_secs_f64();
-        let bytes = segment_bytes(&log)? - before;
-        let bare = write_plainly(folder.path(), bytes, callers.len() * requests)?;
+        let batches = seen.new_batches(&log)?;
+        syncs.push(batches.len() as f64);
+        let bare = write_plainly(folder.path(), &batches)?;
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         let entries = entries as f64;
         appends.push(entries / ours);
@@ -59,6 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     report.add("ledger_append_lib_entries_per_s", "1/s", appends);
     report.add("ledger_append_plain_write_entries_per_s", "1/s", plain);
     report.add("ledger_append_lib_ratio_of_raw_write", "1", ratio);
+    report.add("ledger_append_lib_syncs", "1", syncs);
     report.write()?;
     Ok(())
 }
@@ -68,6 +76,8 @@ struct Caller {
     agents: Vec<(AgentId, Head)>,
     item: Item,
     key: u128,
+    /// The next requests, but for where the chains end.
+    ready: Vec<AppendRequest>,
 }
 
 impl Caller {
@@ -85,7 +95,7 @@ impl Caller {
             boot_log: None,
         };
         let item = Item { kind: Kind::Quote.number(), body: ByteBuf::from(quote.encode()), after: None };
-        let mut caller = Self { agents: Vec::new(), item, key: (number as u128) << 64 };
+        let mut caller = Self { agents: Vec::new(), item, key: (number as u128) << 64, ready: Vec::new() };
         for agent in 0..APPEND_ENTRIES_MAX / GROUP_ENTRIES {
             let agent: AgentId = format!("bench-{number}-{agent}").parse()?;
             let body = Enrol {
@@ -96,18 +106,25 @@ impl Caller {
             };
             let item = Item { kind: Kind::Enrol.number(), body: ByteBuf::from(body.encode()), after: None };
             caller.agents.push((agent, Head::default()));
-            caller.send(ledger, caller.agents.len() - 1..caller.agents.len(), &[item]);
+            let request = caller.request(caller.agents.len() - 1..caller.agents.len(), &[item]);
+            caller.send(ledger, request);
         }
         Ok(caller)
     }
 
-    fn append(&mut self, ledger: &Ledger) {
+    fn prepare(&mut self, requests: usize) {
         let items = vec![self.item.clone(); GROUP_ENTRIES];
-        self.send(ledger, 0..self.agents.len(), &items);
+        self.ready = (0..requests).map(|_| self.request(0..self.agents.len(), &items)).collect();
     }
 
-    fn send(&mut self, ledger: &Ledger, which: std::ops::Range<usize>, items: &[Item]) {
-        let agents = self.agents.get_mut(which).expect("agents of this caller");
+    fn append(&mut self, ledger: &Ledger) {
+        for request in std::mem::take(&mut self.ready) {
+            self.send(ledger, request);
+        }
+    }
+
+    fn request(&mut self, which: std::ops::Range<usize>, items: &[Item]) -> AppendRequest {
+        let agents = self.agents.get(which).expect("agents of this caller");
         let groups = agents.iter().map(|(agent, head)| Group {
             agent: Some(agent.clone()),
             expected: Some(*head),
@@ -115,7 +132,16 @@ impl Caller {
         });
         self.key += 1;
         let idempotency_key = IdempotencyKey(self.key.to_be_bytes());
-        let request = AppendRequest { version: 1, idempotency_key, groups: groups.collect() };
+        AppendRequest { version: 1, idempotency_key, groups: groups.collect() }
+    }
+
+    /// Sends a request for this caller's last agents, from where their chains end now.
+    fn send(&mut self, ledger: &Ledger, mut request: AppendRequest) {
+        let first = self.agents.len() - request.groups.len();
+        let agents = self.agents.get_mut(first..).expect("agents of this caller");
+        for (group, (_, head)) in request.groups.iter_mut().zip(agents.iter()) {
+            group.expected = Some(*head);
+        }
         let answer = ledger.append_blocking(request).expect("a ledger that accepts");
         for ((_, head), result) in agents.iter_mut().zip(answer.results) {
             let GroupResult::Appended(receipts) = result else {
@@ -127,22 +153,60 @@ impl Caller {
     }
 }
 
-fn segment_bytes(log: &Path) -> std::io::Result<u64> {
-    std::fs::read_dir(log.join("segments"))?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+/// How much of each segment was looked at.
+#[derive(Default)]
+struct Seen(BTreeMap<PathBuf, usize>);
+
+impl Seen {
+    /// The sizes of the batches that came since the last look. Source: `docs/spec/segment.md`.
+    fn new_batches(&mut self, log: &Path) -> std::io::Result<Vec<usize>> {
+        let mut sizes = Vec::new();
+        for entry in std::fs::read_dir(log.join("segments"))? {
+            let path = entry?.path();
+            let file = File::open(&path)?;
+            let from = self.0.entry(path).or_insert(HEADER_BYTES);
+            let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)? - *from];
+            file.read_exact_at(&mut bytes, *from as u64)?;
+            let mut rest = bytes.as_slice();
+            while let Some(size) = batch_bytes(rest) {
+                rest = rest.get(size..).unwrap_or_default();
+                sizes.push(size);
+                *from += size;
+            }
+        }
+        Ok(sizes)
+    }
 }
 
-/// Seconds to write `bytes` in `pieces`, each durable before the next.
-fn write_plainly(folder: &Path, bytes: u64, pieces: usize) -> std::io::Result<f64> {
-    let piece = usize::try_from(bytes).map_err(std::io::Error::other)? / pieces;
-    let content = vec![0x5a; piece];
+/// The size of the batch that `bytes` begin with; `None` for zeros written ahead, or nothing.
+fn batch_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let length = u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
+        if length > 0 {
+            at += 2 + usize::from(length);
+            continue;
+        }
+        let trailer = bytes.get(at + 2..)?.strip_prefix(b"BTCH")?;
+        let answers = u32::from_be_bytes(*trailer.get(16..)?.first_chunk()?);
+        return Some(at + 2 + 4 + 20 + usize::try_from(answers).ok()? + 4);
+    }
+}
+
+/// Seconds to write as many bytes as each of these batches has, each durable before the next.
+fn write_plainly(folder: &Path, batches: &[usize]) -> std::io::Result<f64> {
+    let content = vec![0x5a; batches.iter().copied().max().unwrap_or_default()];
     let path = folder.join("plain");
     let mut file = File::create(&path)?;
     let started = Instant::now();
-    for _ in 0..pieces {
-        file.write_all(&content)?;
+    for bytes in batches {
+        file.write_all(content.get(..*bytes).unwrap_or_default())?;
         file.sync_data()?;
     }
     let seconds = started.elapsed().as_secs_f64();
     std::fs::remove_file(path)?;
     Ok(seconds)
 }
+
+/// A segment's header.
+const HEADER_BYTES: usize = 64;

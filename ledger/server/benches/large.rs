@@ -1,7 +1,8 @@
 //! A log of ten million entries: how fast it opens, proves and is checked, and what it keeps in memory.
 //!
 //! Each measurement of opening and memory is a process of its own, which this program starts: itself
-//! with `--open PATH`. With `--fifty-million` the log goes on to that size (20 GB of disk).
+//! with `--open PATH`. For cold ones the system is told before to forget what it holds of the log's files;
+//! it need not obey. With `--fifty-million` the log goes on to that size (20 GB of disk).
 
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +19,8 @@ use serde_bytes::ByteBuf;
 const OPENINGS: usize = 5;
 /// Callers at once while the log is made.
 const CALLERS: u64 = 8;
+/// Proofs at places not looked at before.
+const FIRST_PROOFS: u64 = 100;
 /// Proofs timed at random places.
 const PROOFS: u64 = 2_000;
 
@@ -38,14 +41,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for (millions, name) in sizes {
         grow(&log, millions * scale)?;
-        let mut found: Vec<Vec<f64>> = Vec::new();
+        let (mut found, mut cold) = (Vec::new(), Vec::new());
         for _ in 0..OPENINGS {
-            let output = Command::new(std::env::current_exe()?).arg("--open").arg(&log).output()?;
-            let text = String::from_utf8(output.stdout)?;
-            let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>();
-            found.push(numbers.map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?);
+            found.push(open_apart(&log)?);
+        }
+        for _ in 0..OPENINGS {
+            forget(&log)?;
+            cold.push(open_apart(&log)?);
         }
         let column = |at: usize| found.iter().filter_map(|row| row.get(at).copied()).collect::<Vec<_>>();
+        let cold = |at: usize| cold.iter().filter_map(|row| row.get(at).copied()).collect::<Vec<_>>();
+        report.add(&format!("ledger_open_{name}_cold_ms"), "ms", cold(0));
+        report.add(&format!("ledger_proof_{name}_cold_us"), "us", cold(4));
         report.add(&format!("ledger_open_{name}_ms"), "ms", column(0));
         report.add(&format!("ledger_rss_{name}_mib"), "MiB", column(1));
         if millions == 10 {
@@ -65,8 +72,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// What a process of its own prints that opens the log.
+fn open_apart(log: &Path) -> Result<Vec<f64>, Box<dyn std::error::Error>> {
+    let output = Command::new(std::env::current_exe()?).arg("--open").arg(log).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>();
+    Ok(numbers.map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?)
+}
+
+/// Asks the system to drop what it holds in memory of all files below a folder.
+fn forget(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget(&path)?;
+        } else if path.is_file() {
+            let file = std::fs::File::open(&path)?;
+            file.sync_all()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Opens the log and prints: milliseconds, MiB resident after the proofs, microseconds of the first
-/// proof, and of a warm one (inclusion and consistency, together).
+/// proof, of a warm one (inclusion and consistency, together), and of one of the first
+/// [`FIRST_PROOFS`], each at a place not looked at before.
 #[expect(clippy::print_stdout, reason = "the answer to the process that started this one")]
 fn opened(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
@@ -74,7 +105,7 @@ fn opened(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let open = started.elapsed().as_secs_f64() * 1e3;
     let size = ledger.info()?.durable_size;
     let mut place = 0x9e37_79b9_7f4a_7c15u64;
-    let mut first = 0.0;
+    let mut first = Vec::new();
     for turn in 0..2 * PROOFS {
         let started = Instant::now();
         // The second half asks for the same places again.
@@ -84,8 +115,8 @@ fn opened(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         place = place.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ledger.inclusion_proof((place >> 20) % size, size)?;
         ledger.consistency_proof(1 + (place >> 20) % (size - 1), size)?;
-        if turn == 0 {
-            first = started.elapsed().as_secs_f64() * 1e6;
+        if turn < FIRST_PROOFS {
+            first.push(started.elapsed().as_secs_f64() * 1e6);
         }
     }
     let mut warm = Vec::new();
@@ -96,7 +127,9 @@ fn opened(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         ledger.consistency_proof(1 + (place >> 20) % (size - 1), size)?;
         warm.push(started.elapsed().as_secs_f64() * 1e6);
     }
-    println!("{open} {} {first} {}", resident_mib()?, fixtures_bench::median(&warm));
+    let very_first = first.first().copied().unwrap_or_default();
+    let (first, warm) = (fixtures_bench::median(&first), fixtures_bench::median(&warm));
+    println!("{open} {} {very_first} {warm} {first}", resident_mib()?);
     Ok(())
 }
 

@@ -1,7 +1,12 @@
 //! The ledger as a service over loopback mutual TLS, its client on the same machine: batches, the
-//! time to an acknowledgement at half load, and single entries from many connections.
+//! time to an acknowledgement at half load, alone and among bad clients, and single entries from many
+//! connections.
+
+#[path = "../tests/it/hostile.rs"]
+mod hostile;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +24,8 @@ use transport::router::Role;
 use transport::server::{Limits, Shutdown};
 use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls};
 
+use self::hostile::{Hostile, Misdeed};
+
 /// Entries of one request, from the smallest batch to the largest.
 const BATCHES: [usize; 3] = [256, 1_024, 4_096];
 /// Connections that send batches.
@@ -26,17 +33,29 @@ const SENDERS: usize = 8;
 /// Half of the 150,000 entries a second that the service must take: a load that is the same in
 /// every run.
 const HALF_LOAD_PER_S: f64 = 75_000.0;
+/// Connections of bad clients: each kind of misdeed this many times.
+const BAD_OF_A_KIND: usize = 6;
+/// How long a bad client stays away after it was cut off.
+const BAD_PAUSE: Duration = Duration::from_millis(500);
+/// Entries a second of the well-behaved among bad clients, and of each of their requests: a load that
+/// leaves the processor to both, so that what is measured is who waits for whom.
+const LIGHT_LOAD_PER_S: f64 = 10_000.0;
+const LIGHT_ENTRIES: usize = 64;
 /// Connections that send single entries.
 const SINGLES: usize = 64;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let trial = std::env::args().any(|argument| argument == "--test");
-    let (samples, time) = if trial { (1, 50) } else { (5, 2_000) };
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    let (samples, time) = if has("--test") { (1, 50) } else { (5, 2_000) };
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(measure(samples, Duration::from_millis(time)))
+    let parts = ["--batches", "--bad-clients", "--single"];
+    let all = !parts.into_iter().any(has);
+    runtime.block_on(measure(samples, Duration::from_millis(time), parts.map(|part| all || has(part))))
 }
 
-async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::error::Error>> {
+/// Measures batches, acknowledgements among bad clients, and single entries: those of them that are
+/// wanted.
+async fn measure(samples: usize, time: Duration, wanted: [bool; 3]) -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
     let tls = folder.path().join("tls");
     let authority = Authority::open_or_create(&tls, "bench", KeyAlgorithm::EcP256)?;
@@ -63,12 +82,43 @@ async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::erro
     let singles = (0..SINGLES).map(|_| client()).collect::<Result<Vec<_>, _>>()?;
 
     let mut report = Report::new("ledger_service");
+    let [wants_batches, wants_bad_clients, wants_single] = wanted;
+    if wants_batches {
+        batches(&senders, samples, time, &mut report).await?;
+    }
+    if wants_bad_clients {
+        let identity = authority.issue(&Leaf::client("hostile", Role::Service), KeyAlgorithm::EcP256)?;
+        let hostile = Arc::new(Hostile::new(running.address(), &identity, authority.certificate()));
+        among_bad_clients(&senders, samples, time, &hostile, &mut report).await?;
+    }
+    if wants_single {
+        let mut single = Vec::new();
+        for _ in 0..samples {
+            let (count, _) = run(&singles, 1, time, None).await?;
+            single.push(count / time.as_secs_f64());
+        }
+        report.add("ledger_single_append_per_s", "1/s", single);
+    }
+    report.add("ledger_service_peak_mib", "MiB", vec![peak_mib()?]);
+    report.write()?;
+    stop.start();
+    running.wait().await?;
+    Ok(())
+}
+
+/// Batches of several sizes as fast as they go, and the time to an acknowledgement at half load.
+async fn batches(
+    senders: &[Sender],
+    samples: usize,
+    time: Duration,
+    report: &mut Report,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut best = 0.0f64;
     let mut rates = Vec::new();
     for entries in BATCHES {
         let mut found = Vec::new();
         for _ in 0..samples {
-            let (count, _) = run(&senders, entries, time, None).await?;
+            let (count, _) = run(senders, entries, time, None).await?;
             found.push(count / time.as_secs_f64());
         }
         report.add(&format!("ledger_service_entries_per_s_batch_{entries}"), "1/s", found.clone());
@@ -78,34 +128,80 @@ async fn measure(samples: usize, time: Duration) -> Result<(), Box<dyn std::erro
     }
     report.add("ledger_service_entries_per_s", "1/s", rates);
     let (mut p50, mut p99, mut p999) = (Vec::new(), Vec::new(), Vec::new());
-    let pause = Duration::from_secs_f64(256.0 * SENDERS as f64 / HALF_LOAD_PER_S);
     for _ in 0..samples {
-        let (_, mut times) = run(&senders, 256, time, Some(pause)).await?;
-        times.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = times.len() as f64 * share;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
-            let place = place as usize;
-            times.get(place.min(times.len() - 1)).copied().unwrap_or_default()
-        };
-        p50.push(at(0.5));
-        p99.push(at(0.99));
-        p999.push(at(0.999));
+        let (_, times) = run(senders, 256, time, Some(half_load())).await?;
+        p50.push(quantile(&times, 0.5));
+        p99.push(quantile(&times, 0.99));
+        p999.push(quantile(&times, 0.999));
     }
     report.add("ledger_service_ack_p50_ms", "ms", p50);
     report.add("ledger_service_ack_p99_ms", "ms", p99);
     report.add("ledger_service_ack_p999_ms", "ms", p999);
-    let mut single = Vec::new();
-    for _ in 0..samples {
-        let (count, _) = run(&singles, 1, time, None).await?;
-        single.push(count / time.as_secs_f64());
-    }
-    report.add("ledger_single_append_per_s", "1/s", single);
-    report.add("ledger_service_peak_mib", "MiB", vec![peak_mib()?]);
-    report.write()?;
-    stop.start();
-    running.wait().await?;
     Ok(())
+}
+
+/// The time to an acknowledgement at a light load, by turns alone and among clients that misbehave in
+/// every way at once, each coming back when it was cut off.
+async fn among_bad_clients(
+    senders: &[Sender],
+    samples: usize,
+    time: Duration,
+    hostile: &Arc<Hostile>,
+    report: &mut Report,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let light = Duration::from_secs_f64(LIGHT_ENTRIES as f64 * SENDERS as f64 / LIGHT_LOAD_PER_S);
+    let (mut alone, mut among, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..samples {
+        let (_, times) = run(senders, LIGHT_ENTRIES, 2 * time, Some(light)).await?;
+        let peer = quantile(&times, 0.99);
+        let enough = Arc::new(AtomicBool::new(false));
+        let bad = Misdeed::ALL.iter().flat_map(|misdeed| [*misdeed; BAD_OF_A_KIND]).enumerate();
+        let bad = bad.map(|(number, misdeed)| {
+            let (hostile, enough) = (Arc::clone(hostile), Arc::clone(&enough));
+            std::thread::spawn(move || {
+                // Not all in one moment: the clients of a machine are strangers to each other.
+                std::thread::park_timeout(
+                    BAD_PAUSE.mul_f64(number as f64 / (Misdeed::ALL.len() * BAD_OF_A_KIND) as f64),
+                );
+                while !enough.load(Ordering::Relaxed) {
+                    // What it got does not matter to it.
+                    let _ = hostile.run(misdeed, || enough.load(Ordering::Relaxed));
+                    std::thread::park_timeout(BAD_PAUSE);
+                }
+            })
+        });
+        let bad: Vec<_> = bad.collect();
+        tokio::time::sleep(2 * BAD_PAUSE).await;
+        let (_, times) = run(senders, LIGHT_ENTRIES, 2 * time, Some(light)).await?;
+        enough.store(true, Ordering::Relaxed);
+        for thread in bad {
+            thread.thread().unpark();
+            thread.join().map_err(|_| "a bad client panicked")?;
+        }
+        let found = quantile(&times, 0.99);
+        alone.push(peer);
+        among.push(found);
+        ratio.push(found / peer);
+    }
+    report.add("ledger_ack_p99_alone_ms", "ms", alone);
+    report.add("ledger_ack_p99_under_bad_clients_ms", "ms", among);
+    report.add("ledger_ack_p99_under_bad_clients_ratio", "1", ratio);
+    Ok(())
+}
+
+/// How often each sender sends 256 entries at half load.
+fn half_load() -> Duration {
+    Duration::from_secs_f64(256.0 * SENDERS as f64 / HALF_LOAD_PER_S)
+}
+
+/// The time that this share of all is at or below.
+fn quantile(times: &[f64], share: f64) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    let place = times.len() as f64 * share;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
+    let place = place as usize;
+    times.get(place.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// One connection.

@@ -1,6 +1,6 @@
 //! Makes a log of some hundred entries for others' verifiers: `sample_log DATA OUT`.
 //!
-//! The log is in DATA; OUT gets one entry with its receipt and the key of that.
+//! The log is in DATA, with an Ed25519 and a P-256 key; OUT gets one entry with its receipt and the key of that.
 
 use std::error::Error;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ledger_protocol::Kind;
 use ledger_protocol::body::{Body, OperatorAction};
-use ledger_server::{Ledger, LogConfig};
+use ledger_server::{KeyType, Ledger, LogConfig, init};
 use messages::ledger::{AppendRequest, Group, IdempotencyKey, Item};
 use serde_bytes::ByteBuf;
 
@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut config = LogConfig::new(data.clone());
     config.origin = Some("strangers.example/log".to_owned());
+    init(&config, &[KeyType::Ed25519, KeyType::P256])?;
     let ledger = Ledger::open(&config)?;
     for batch in 0..BATCHES {
         let items = (0..BATCH_ENTRIES).map(|number| item(&format!("{batch}-{number}"))).collect();

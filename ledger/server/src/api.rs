@@ -1,5 +1,8 @@
 //! The routes: who may ask what, and which answer means what. Source: `docs/spec/ledger-api.md`.
 
+pub(crate) mod monitoring;
+mod places;
+mod prune;
 mod reads;
 mod receipts;
 mod stamps;
@@ -16,7 +19,10 @@ use messages::ledger::{APPEND_BYTES_MAX, BLOB_BYTES_MAX, FLEET_PATH};
 use serde::Serialize;
 use transport::router::{Access, Request, Response, Route};
 
+use self::places::Places;
 use crate::engine::{AppendFailed, Ledger, chain};
+use crate::metrics::Cause;
+use crate::pruned::Pruned;
 
 /// Every route of a ledger. With `public_read`, checkpoint and tiles need no certificate; all
 /// else that is read always does.
@@ -24,9 +30,10 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
     let tiles = if public_read { Access::PUBLIC } else { Access::READER };
     let get = |pattern, access, handler| route(ledger, Method::GET, pattern, access, 0, handler);
     let append = Arc::clone(ledger);
-    vec![
+    let places = Places::default();
+    let mut routes = vec![
         Route::new(Method::POST, "/ledger/v1/append", Access::SERVICE, APPEND_BYTES_MAX, move |request| {
-            writes::append(Arc::clone(&append), request)
+            writes::append(Arc::clone(&append), places.clone(), request)
         }),
         route(ledger, Method::PUT, "/ledger/v1/blobs/:digest", Access::SERVICE, BLOB_BYTES_MAX, writes::put_blob),
         get("/ledger/v1/blobs/:digest", Access::READER, reads::blob),
@@ -34,6 +41,7 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/agents/:chain/entries", Access::READER, reads::entries),
         get("/ledger/v1/agents/:chain/seq-at", Access::READER, reads::seq_at),
         get("/ledger/v1/entries/:index", Access::READER, reads::entry),
+        get("/ledger/v1/kept", Access::READER, reads::kept),
         get("/ledger/v1/proof/inclusion", Access::READER, reads::inclusion),
         get("/ledger/v1/proof/consistency", Access::READER, reads::consistency),
         get("/ledger/v1/checkpoints", Access::READER, reads::checkpoints),
@@ -43,10 +51,12 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/timestamps/:size", Access::READER, stamps::names),
         get("/ledger/v1/timestamps/:size/:name", Access::READER, stamps::file),
         get("/ledger/v1/info", Access::READER, reads::info),
+        route(ledger, Method::POST, "/ledger/v1/prune", Access::ADMIN, prune::BODY_BYTES_MAX, prune::prune),
         get("/checkpoint", tiles, tiles::checkpoint),
         get("/tile/*path", tiles, tiles::tile),
-        get("/healthz", Access::PUBLIC, reads::health),
-    ]
+    ];
+    routes.extend(monitoring::routes(ledger, Access::READER));
+    routes
 }
 
 /// What a handler does on a thread that may wait for the disk.
@@ -65,7 +75,10 @@ fn route(
         let ledger = Arc::clone(&ledger);
         async move {
             let done = tokio::task::spawn_blocking(move || {
-                work(&ledger, &request).unwrap_or_else(|refusal| refusal.into_response(&request.request_id))
+                work(&ledger, &request).unwrap_or_else(|refusal| {
+                    ledger.shared.metrics.refused(refusal.cause());
+                    refusal.into_response(&request.request_id)
+                })
             });
             match done.await {
                 Ok(response) => response,
@@ -80,15 +93,52 @@ fn route(
 enum Refusal {
     /// The caller asks wrongly (400).
     Malformed(String),
+    /// It was there and was pruned (410).
+    Pruned { text: String, results: PrunedResults },
+    /// The caller contradicts itself (422).
+    Contradiction(String),
     /// There is no such thing (404).
     NotFound(&'static str),
     /// Something here is broken (500); the caller learns no details.
     Broken(String),
+    /// The caller has as much on the way as one caller may have (429).
+    TooMany(&'static str),
     /// Try again later (503).
     Unavailable(String),
 }
 
+/// What a caller learns of what was pruned.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct PrunedResults {
+    /// First entry of the chain asked for that still has its body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seq: Option<u64>,
+    /// As tlog-tiles has it.
+    minimum_index: u64,
+    /// The entry that says so.
+    policy_index: u64,
+}
+
 impl Refusal {
+    /// The entries before those that this log still has were asked for.
+    fn pruned(pruned: &Pruned, first_seq: Option<u64>) -> Self {
+        let Pruned { minimum_index, policy_index, .. } = *pruned;
+        let text = format!("Pruned: entries below {minimum_index}, as entry {policy_index} of the log says");
+        Self::Pruned { text, results: PrunedResults { first_seq, minimum_index, policy_index } }
+    }
+
+    const fn cause(&self) -> Cause {
+        match self {
+            Self::Broken(_) => Cause::Broken,
+            Self::Contradiction(_) => Cause::Contradiction,
+            Self::Malformed(_) => Cause::Malformed,
+            Self::NotFound(_) => Cause::NotFound,
+            Self::Pruned { .. } => Cause::Pruned,
+            Self::TooMany(_) => Cause::TooMany,
+            Self::Unavailable(_) => Cause::Unavailable,
+        }
+    }
+
     fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Broken(chain(error))
     }
@@ -96,14 +146,19 @@ impl Refusal {
     fn into_response(self, request_id: &str) -> Response {
         match self {
             Self::Malformed(text) => refusal(StatusCode::BAD_REQUEST, &text),
+            Self::Pruned { text, results } => {
+                let body = Envelope { code: StatusCode::GONE.as_u16(), status: text, results };
+                let body = serde_json::to_vec(&body).unwrap_or_default();
+                Response::new(StatusCode::GONE, "application/json", body)
+            }
+            Self::Contradiction(text) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &text),
             Self::NotFound(text) => refusal(StatusCode::NOT_FOUND, text),
             Self::Broken(reason) => {
                 tracing::error!(reason, request_id, "a request was not answered");
                 refusal(StatusCode::INTERNAL_SERVER_ERROR, "The ledger cannot read its own files; see its log")
             }
-            Self::Unavailable(text) => {
-                refusal(StatusCode::SERVICE_UNAVAILABLE, &text).with_header(RETRY_AFTER, HeaderValue::from_static("1"))
-            }
+            Self::TooMany(text) => later(refusal(StatusCode::TOO_MANY_REQUESTS, text)),
+            Self::Unavailable(text) => later(refusal(StatusCode::SERVICE_UNAVAILABLE, &text)),
         }
     }
 }
@@ -111,12 +166,20 @@ impl Refusal {
 impl From<AppendFailed> for Refusal {
     fn from(failed: AppendFailed) -> Self {
         match failed {
+            AppendFailed::KeyReused => Self::Contradiction(failed.to_string()),
             AppendFailed::Refused(reason) => Self::Malformed(reason.to_string()),
+            AppendFailed::Pruned { .. } => Self::Pruned { text: failed.to_string(), results: PrunedResults::default() },
             AppendFailed::Busy | AppendFailed::Failed { .. } | AppendFailed::Stopping => {
                 Self::Unavailable(failed.to_string())
             }
         }
     }
+}
+
+/// With the time after which another attempt makes sense: a second, in which a disk writes far more
+/// than can wait for it.
+fn later(refusal: Response) -> Response {
+    refusal.with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn refusal(status: StatusCode, text: &str) -> Response {

@@ -1,88 +1,149 @@
-//! Signed checkpoints: every one is kept, the latest is public, and the lock says which was last.
+//! Signed checkpoints: every one is kept, and the latest is public.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint, CheckpointRejected};
 use ledger_tlog::key::NoteVerifier;
 
 use crate::folder::Folder;
 
-/// `checkpoints/<size>`, one file for each checkpoint ever signed.
+/// One file for each checkpoint ever signed, named by its size.
+///
+/// The first [`SHARD_FILES`] lie in `checkpoints/`, further ones in folders of as many files, each
+/// named by its first size in 20 digits: a start lists the last folder, not all of them.
 #[derive(Debug)]
-pub(crate) struct Checkpoints(Folder);
+pub(crate) struct Checkpoints(RwLock<Shards>);
+
+#[derive(Debug)]
+struct Shards {
+    /// By first size, ascending; never empty.
+    folders: Vec<(u64, Arc<Folder>)>,
+    /// Files in the last one.
+    in_last: usize,
+}
+
+impl Shards {
+    fn of(&self, size: u64) -> Option<(usize, Arc<Folder>)> {
+        let at = self.folders.partition_point(|(first, _)| *first <= size).checked_sub(1)?;
+        self.folders.get(at).map(|(_, folder)| (at, Arc::clone(folder)))
+    }
+}
 
 impl Checkpoints {
-    pub(crate) fn new(folder: Folder) -> Self {
-        Self(folder)
+    pub(crate) fn open(folder: Folder) -> io::Result<Self> {
+        let firsts: Vec<u64> = folder.names()?.iter().filter_map(|name| shard_of_name(name)).collect();
+        let root = Arc::new(folder);
+        let mut folders = vec![(0, Arc::clone(&root))];
+        for first in firsts {
+            folders.push((first, Arc::new(Folder::open(root.file(&shard_name(first)))?)));
+        }
+        let in_last = match folders.last() {
+            Some((_, last)) => sizes_in(last, &mut Vec::new())?.len(),
+            None => 0,
+        };
+        Ok(Self(RwLock::new(Shards { folders, in_last })))
     }
 
     pub(crate) fn keep(&self, size: u64, note: &[u8]) -> io::Result<()> {
-        self.0.keep(&size.to_string(), note)
+        let mut shards = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let name = size.to_string();
+        let Some((at, folder)) = shards.of(size) else { return Ok(()) };
+        let is_last = at + 1 == shards.folders.len();
+        if !is_last || folder.file(&name).exists() {
+            return folder.keep(&name, note);
+        }
+        let folder = if shards.in_last < SHARD_FILES {
+            folder
+        } else {
+            let Some((_, root)) = shards.folders.first() else { return Ok(()) };
+            let made = Arc::new(root.make(&shard_name(size))?);
+            shards.folders.push((size, Arc::clone(&made)));
+            shards.in_last = 0;
+            made
+        };
+        folder.keep(&name, note)?;
+        shards.in_last += 1;
+        Ok(())
     }
 
     pub(crate) fn read(&self, size: u64) -> io::Result<Option<Vec<u8>>> {
-        self.0.read(&size.to_string())
+        let found = self.0.read().unwrap_or_else(PoisonError::into_inner).of(size);
+        found.map_or(Ok(None), |(_, folder)| folder.read(&size.to_string()))
     }
 
+    /// Where the checkpoint of a size is, or would be looked for; for messages.
+    pub(crate) fn path(&self, size: u64) -> PathBuf {
+        let found = self.0.read().unwrap_or_else(PoisonError::into_inner).of(size);
+        found.map_or_else(PathBuf::new, |(_, folder)| folder.file(&size.to_string()))
+    }
+
+    /// Removes what an interrupted write has left where the latest ones are.
     pub(crate) fn remove_temporary(&self) -> io::Result<()> {
-        self.0.remove_temporary()
+        let shards = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        shards.folders.iter().rev().take(2).try_for_each(|(_, folder)| folder.remove_temporary())
+    }
+
+    /// The size of the latest one kept.
+    pub(crate) fn newest(&self) -> io::Result<Option<u64>> {
+        for (_, folder) in self.folders().iter().rev() {
+            if let Some(newest) = sizes_in(folder, &mut Vec::new())?.last() {
+                return Ok(Some(*newest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All sizes not before those of the folder that the checkpoint `known` is in, ascending, and
+    /// from which size on that is all there is. Lists two folders at most if `known` is of late.
+    pub(crate) fn sizes_around(&self, known: u64) -> io::Result<(u64, Vec<u64>)> {
+        let folders = self.folders();
+        let at = folders.partition_point(|(first, _)| *first <= known).saturating_sub(1);
+        let mut sizes = Vec::new();
+        for (_, folder) in folders.iter().skip(at) {
+            sizes.extend(sizes_in(folder, &mut Vec::new())?);
+        }
+        Ok((folders.get(at).map_or(0, |(first, _)| *first), sizes))
     }
 
     /// The sizes, ascending, and the names that are none.
     pub(crate) fn sizes(&self) -> io::Result<(Vec<u64>, Vec<String>)> {
         let mut sizes = Vec::new();
         let mut strangers = Vec::new();
-        for name in self.0.names()? {
-            match name.parse::<u64>() {
-                Ok(size) if size.to_string() == name => sizes.push(size),
-                _ => strangers.push(name),
-            }
+        for (_, folder) in self.folders() {
+            sizes.extend(sizes_in(&folder, &mut strangers)?);
         }
-        sizes.sort_unstable();
         Ok((sizes, strangers))
     }
+
+    fn folders(&self) -> Vec<(u64, Arc<Folder>)> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).folders.clone()
+    }
 }
 
-/// The record of the last checkpoint signed: what is not in it was never signed.
-///
-/// It is a store of its own, so that it can live apart from the data: data restored from an old
-/// copy then meets a lock that knows better.
-#[derive(Debug)]
-pub(crate) struct Lock(Folder);
-
-/// Why the lock was not moved on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LockError {
-    /// It could not be read or written.
-    #[error("the lock cannot be read or written")]
-    Io(#[source] io::Error),
-    /// It holds another checkpoint than the one we signed last: somebody else signs this log.
-    #[error("the lock holds another checkpoint than the one this process signed last; two processes sign one log")]
-    Taken,
-}
-
-impl Lock {
-    pub(crate) fn new(folder: Folder) -> Self {
-        Self(folder)
-    }
-
-    pub(crate) fn remove_temporary(&self) -> io::Result<()> {
-        self.0.remove_temporary()
-    }
-
-    /// The last note signed; `None` for a log that has signed nothing.
-    pub(crate) fn load(&self) -> io::Result<Option<Vec<u8>>> {
-        self.0.read(LOCK_FILE)
-    }
-
-    /// Replaces `old` by `new`, durably, if it is what the lock holds.
-    pub(crate) fn compare_and_swap(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), LockError> {
-        let held = self.load().map_err(LockError::Io)?;
-        if held.as_deref() != old {
-            return Err(LockError::Taken);
+/// Sizes in one folder, ascending; names that are neither a size nor a folder of further ones go
+/// to `strangers`.
+fn sizes_in(folder: &Folder, strangers: &mut Vec<String>) -> io::Result<Vec<u64>> {
+    let mut sizes = Vec::new();
+    for name in folder.names()? {
+        match name.parse::<u64>() {
+            Ok(size) if size.to_string() == name => sizes.push(size),
+            _ if shard_of_name(&name).is_some() => {}
+            _ => strangers.push(name),
         }
-        self.0.replace(LOCK_FILE, new).map_err(LockError::Io)
     }
+    sizes.sort_unstable();
+    Ok(sizes)
+}
+
+fn shard_name(first: u64) -> String {
+    format!("{first:020}")
+}
+
+fn shard_of_name(name: &str) -> Option<u64> {
+    let first = name.parse().ok()?;
+    (shard_name(first) == name).then_some(first)
 }
 
 /// Authenticates a note as this log's and nothing else: its bytes are the only ones for it.
@@ -102,7 +163,11 @@ pub enum NoteFlaw {
     Rejected(#[source] CheckpointRejected),
 }
 
-const LOCK_FILE: &str = "checkpoint";
+/// Files of one folder: listed in about a millisecond, and a million checkpoints are 245 folders.
+const SHARD_FILES: usize = 4_096;
 
 /// The public copy of the latest checkpoint, in the data directory.
 pub(crate) const PUBLIC_FILE: &str = "checkpoint";
+
+#[cfg(test)]
+mod tests;

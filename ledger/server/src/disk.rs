@@ -3,11 +3,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
+
+use transport::secret_file;
 
 #[cfg(test)]
 pub(crate) mod faults;
+#[cfg(test)]
+pub(crate) mod power_cut;
 
 /// Creates a file that is not there yet.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
@@ -28,10 +32,29 @@ pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> i
     #[cfg(test)]
     if let Some((written, error)) = faults::torn(path, bytes, offset) {
         file.write_all_at(written, offset)?;
+        faults::half_written(path);
         return Err(error);
     }
     let _ = path;
     file.write_all_at(bytes, offset)
+}
+
+/// Has `write` write a file that only its owner may read, replacing one of that name at once and
+/// durably; `failed` makes its error from that of the disk.
+pub(crate) fn write_secret<E>(
+    path: &Path,
+    write: impl FnOnce() -> Result<(), E>,
+    failed: impl FnOnce(secret_file::WriteError) -> E,
+) -> Result<(), E> {
+    #[cfg(test)]
+    if let Err(source) = faults::before(faults::Operation::WriteSecret(path)) {
+        return Err(failed(secret_file::WriteError { path: path.to_owned(), source }));
+    }
+    let _ = (path, failed);
+    write()?;
+    #[cfg(test)]
+    faults::secret_written(path);
+    Ok(())
 }
 
 /// Makes a file's bytes and length durable.
@@ -70,11 +93,11 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Creates a folder.
-pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+/// Creates a folder with these permission bits, less the umask.
+pub(crate) fn create_folder(path: &Path, mode: u32) -> io::Result<()> {
     #[cfg(test)]
     faults::before(faults::Operation::CreateFolder(path))?;
-    fs::create_dir(path)
+    fs::DirBuilder::new().mode(mode).create(path)
 }
 
 /// Cuts a file.

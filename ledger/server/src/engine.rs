@@ -25,7 +25,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,23 +36,28 @@ use ledger_tlog::tree::{TreeError, TreeHead, consistency_proof, inclusion_proof}
 use messages::Digest;
 use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, Item};
 use serde_bytes::ByteBuf;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
+pub(crate) use self::indexing::write_index;
 pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
 use self::sequencing::{Reply, Submission};
 use crate::blobs::Blobs;
 use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
-use crate::entropy;
+use crate::folder::Folder;
 use crate::levels::Levels;
+use crate::metrics::Metrics;
+use crate::monitoring::Monitoring;
 use crate::ownership::Ownership;
+use crate::pruned::Pruned;
 use crate::receipts::Receipts;
 use crate::segment::Segments;
 use crate::stamping::StampingConfig;
 use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
 use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
+use crate::{entropy, pruning};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -61,11 +66,19 @@ pub struct LogConfig {
     pub checkpoint_interval: Duration,
     /// Which of several ledgers this is, in its `service-start` entries.
     pub instance: String,
+    /// When the log calls itself ready, and where its metrics are shown beside its own address.
+    pub monitoring: Monitoring,
     /// The log's name, when it is new; one is made up if none is given. A log that exists must
     /// have this name.
     pub origin: Option<String>,
+    /// The folder of the lock that says what was signed last; `lock` in the data directory if
+    /// `None`. It is made with the log and must be there ever after.
+    pub lock: Option<PathBuf>,
     /// The data directory.
     pub path: PathBuf,
+    /// How long entries keep their bodies; for ever if `None`. Older ones are pruned while the log
+    /// is served.
+    pub retain: Option<Duration>,
     /// Bytes after which the next segment is begun.
     pub segment_bytes_max: u64,
     /// Bytes of segments up to which a start reads every entry again; of a larger log it reads
@@ -83,8 +96,11 @@ impl LogConfig {
         Self {
             checkpoint_interval: CHECKPOINT_INTERVAL,
             instance: "ledger".to_owned(),
+            lock: None,
+            monitoring: Monitoring::default(),
             origin: None,
             path: path.into(),
+            retain: None,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             whole_bytes_max: WHOLE_BYTES_MAX,
             stamping: None,
@@ -119,10 +135,22 @@ pub(crate) struct Shared {
     failure: OnceLock<String>,
     pub(crate) index: Arc<Index>,
     pub(crate) levels: Arc<Levels>,
+    /// Told when the lock was not moved on.
+    pub(crate) lock_lost: Notify,
     pub(crate) origin: String,
+    /// Time between checkpoints.
+    pub(crate) interval: Duration,
+    pub(crate) metrics: Metrics,
+    pub(crate) monitoring: Monitoring,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    /// Where a log begins whose older entries were pruned.
+    pub(crate) pruned: RwLock<Option<Arc<Pruned>>>,
+    /// Held by who prunes.
+    pub(crate) pruning: Mutex<()>,
     pub(crate) receipts: Receipts,
+    /// The data directory.
+    pub(crate) root: Folder,
     pub(crate) segments: Arc<Segments>,
     pub(crate) stamps: Stamps,
     pub(crate) vkey: String,
@@ -159,6 +187,15 @@ pub enum AppendFailed {
         /// What failed.
         reason: String,
     },
+    /// The request was answered before, and the entries that its answer was about are pruned.
+    #[error("the request was appended before, as entries from {first} on, whose bodies are pruned")]
+    Pruned {
+        /// Index of the first of them.
+        first: u64,
+    },
+    /// The key names another request, or another submitter's; nothing was appended.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     /// The request is refused as a whole.
     #[error("{0}")]
     Refused(RequestRefused),
@@ -196,7 +233,7 @@ impl Ledger {
         let path = config.path.join(STAMPS_FOLDER);
         let stamps = stamps.map_err(|source| OpenError::Io { operation: "open", path, source })?;
         let signed = opened.signed.as_ref().map(|signed| (signed.head, signed.note.as_slice()));
-        let verifier = opened.identity.signer.verifier();
+        let verifier = opened.identity.verifier();
         let (witnessing, coverage) = Witnessing::begin(config.witnesses.as_ref(), verifier, signed, &opened.levels)
             .map_err(OpenError::Witnesses)?;
         let shared = Arc::new(Shared {
@@ -208,7 +245,11 @@ impl Ledger {
             failure: OnceLock::new(),
             index: opened.index,
             levels: opened.levels,
+            lock_lost: Notify::new(),
             origin: opened.identity.origin().to_owned(),
+            interval: config.checkpoint_interval,
+            metrics: Metrics::default(),
+            monitoring: config.monitoring.clone(),
             progress: Mutex::new(Progress {
                 head: opened.level_writer.tree_head(),
                 published: opened
@@ -218,11 +259,21 @@ impl Ledger {
                 stopping: false,
             }),
             progressed: Condvar::new(),
+            pruned: RwLock::new(opened.pruned.as_ref().map(|(pruned, _)| Arc::new(pruned.clone()))),
+            pruning: Mutex::default(),
             receipts,
+            root: Folder::open(&config.path).map_err(|source| OpenError::Io {
+                operation: "open",
+                path: config.path.clone(),
+                source,
+            })?,
             segments: opened.segments,
             stamps,
             vkey: opened.identity.vkey(),
         });
+        if let Some((_, snapshot)) = &opened.pruned {
+            pruning::finish(&shared, snapshot).map_err(|error| OpenError::Pruning(Box::new(error)))?;
+        }
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
         // Nothing waits between sequencing and writing: a batch that cannot be written yet grows.
         let (sealed, to_write) = sync_channel(0);
@@ -241,12 +292,12 @@ impl Ledger {
         let indexing = indexing::Indexing { shared: Arc::clone(&shared) };
         let signing = signing::Signing {
             guard: opened.guard,
+            identity: opened.identity,
             interval: config.checkpoint_interval,
             lock: opened.lock,
             root: opened.root,
             shared: Arc::clone(&shared),
-            signed: opened.signed.map(|signed| signed.note),
-            signer: opened.identity.signer,
+            signed: opened.signed.map(|signed| signed.note).unwrap_or_default(),
             witnessing,
         };
         let threads = vec![
@@ -279,7 +330,7 @@ impl Ledger {
         let idempotency_key = entropy::idempotency_key()
             .map_err(|error| AppendFailed::Failed { reason: format!("no random bytes: {error}") })?;
         let groups = vec![Group { agent: None, expected: None, items }];
-        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups })?;
+        let reply = self.submit(AppendRequest { version: 1, idempotency_key, groups }, None)?;
         let answer = self.received(reply.blocking_recv())?;
         match answer.results.as_slice() {
             [GroupResult::Appended(receipts)] => Ok(receipts.last().map_or(0, |receipt| receipt.index + 1)),
@@ -289,10 +340,22 @@ impl Ledger {
 
     /// Appends a request's groups and answers when they are durable.
     ///
+    /// The same request under the same key gets its first answer again, and appends nothing.
+    ///
     /// # Errors
     /// [`AppendFailed`]; only [`AppendFailed::Failed`] leaves open whether the groups are in the log.
     pub async fn append(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
+        self.received(reply.await)
+    }
+
+    /// As [`Ledger::append`], for the holder of a certificate: its keys are not those of others.
+    pub(crate) async fn append_for(
+        &self,
+        submitter: Arc<str>,
+        request: AppendRequest,
+    ) -> Result<AppendAnswer, AppendFailed> {
+        let reply = self.submit(request, Some(submitter))?;
         self.received(reply.await)
     }
 
@@ -304,18 +367,28 @@ impl Ledger {
     /// # Panics
     /// Inside an asynchronous runtime.
     pub fn append_blocking(&self, request: AppendRequest) -> Result<AppendAnswer, AppendFailed> {
-        let reply = self.submit(request)?;
+        let reply = self.submit(request, None)?;
         self.received(reply.blocking_recv())
     }
 
-    fn submit(&self, request: AppendRequest) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
+    fn submit(
+        &self,
+        request: AppendRequest,
+        submitter: Option<Arc<str>>,
+    ) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
         if self.shared.failure.get().is_some() {
             return Err(self.shared.failed());
         }
         let (reply, answer) = oneshot::channel();
         let input = lock(&self.input);
         let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
-        match input.try_send(Submission { request, reply }) {
+        let queued = &self.shared.metrics.queued;
+        queued.fetch_add(1, Ordering::Relaxed);
+        let sent = input.try_send(Submission { reply, request, submitter });
+        if sent.is_err() {
+            queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        match sent {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
             Err(TrySendError::Disconnected(_)) => Err(self.shared.failed()),
@@ -341,7 +414,7 @@ impl Ledger {
             durable_size: shared.durable_size(),
             checkpoint_size: shared.published().map_or(0, |published| published.size),
             next_slot: shared.index.totals()?.next_slot,
-            minimum_index: 0,
+            minimum_index: shared.pruned().map_or(0, |pruned| pruned.minimum_index),
             receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
     }
@@ -414,6 +487,16 @@ impl Shared {
         }
     }
 
+    /// Whether nothing more is accepted.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    /// Where the log begins, if older entries were pruned.
+    pub(crate) fn pruned(&self) -> Option<Arc<Pruned>> {
+        self.pruned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         lock(&self.progress)
     }
@@ -424,7 +507,7 @@ impl Shared {
     }
 
     /// Waits until a checkpoint covers `size` entries; false if that will not happen.
-    fn wait_for_checkpoint(&self, size: u64) -> bool {
+    pub(crate) fn wait_for_checkpoint(&self, size: u64) -> bool {
         let mut progress = self.progress();
         loop {
             if progress.published.as_ref().is_some_and(|published| published.size >= size) {
@@ -446,7 +529,7 @@ impl Shared {
         self.make_progress(|_| {});
     }
 
-    fn failed(&self) -> AppendFailed {
+    pub(crate) fn failed(&self) -> AppendFailed {
         match self.failure.get() {
             Some(reason) => AppendFailed::Failed { reason: reason.clone() },
             None => AppendFailed::Stopping,

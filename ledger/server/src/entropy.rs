@@ -8,11 +8,6 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rand::rand_bytes;
 
-/// A new key for a log.
-pub(crate) fn ed25519_key() -> Result<PKey<Private>, ErrorStack> {
-    PKey::generate_ed25519()
-}
-
 /// A new P-256 key, which signs receipts.
 pub(crate) fn p256_key() -> Result<PKey<Private>, ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;

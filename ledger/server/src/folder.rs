@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::{disk, entropy};
@@ -22,19 +23,45 @@ impl Folder {
         Ok(Self { handle: File::open(&path)?, path })
     }
 
-    /// Opens the folder `name` inside this one, made durably if it is not there.
+    /// Opens the folder `name` inside this one, made if it is not there. Its name is durable then,
+    /// and the names in it are: one that is there may be younger than the last sync, of a process
+    /// that was killed or of another thread.
     pub(crate) fn make(&self, name: &str) -> io::Result<Self> {
         let path = self.path.join(name);
-        match disk::create_folder(&path) {
-            Ok(()) => {
-                let made = Self::open(path)?;
-                made.sync()?;
-                self.sync()?;
-                Ok(made)
+        make_name(&path, FOLDER_MODE)?;
+        let made = Self::open(path)?;
+        made.sync()?;
+        self.sync()?;
+        Ok(made)
+    }
+
+    /// Opens the folder `path`, durable as [`Folder::make`] makes it. Where it is missing, it is made
+    /// so that its owner alone may enter it, and those above it as they come; one that is there stays
+    /// as it is.
+    pub(crate) fn make_private(path: &Path) -> io::Result<Self> {
+        let made = Self::make_all(path, PRIVATE_MODE)?;
+        made.sync()?;
+        Ok(made)
+    }
+
+    fn make_all(path: &Path, mode: u32) -> io::Result<Self> {
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            Some(_) => Path::new("."),
+            None => return Self::open(path),
+        };
+        if path.exists() {
+            // It may be younger than its last sync; or old, and above it what is not ours to open.
+            match Self::open(parent).and_then(|parent| parent.sync()) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::open(path),
-            Err(error) => Err(error),
+        } else {
+            let parent = Self::make_all(parent, FOLDER_MODE)?;
+            make_name(path, mode)?;
+            parent.sync()?;
         }
+        Self::open(path)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -109,6 +136,20 @@ impl Folder {
     }
 }
 
+/// Makes a folder unless it is there.
+fn make_name(path: &Path, mode: u32) -> io::Result<()> {
+    match disk::create_folder(path, mode) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The permission bits of a folder in which others than its owner may make and remove files.
+pub(crate) fn writable_by_others(path: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+    Ok((mode & 0o022 != 0).then_some(mode))
+}
+
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let file = disk::create(path)?;
     disk::write_at(&file, path, content, 0)?;
@@ -116,4 +157,10 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// How the names of files begin that are not finished.
-const TEMPORARY_PREFIX: &str = ".tmp-";
+pub(crate) const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// Of a folder whose parent keeps others out, or is not ours; less the umask.
+const FOLDER_MODE: u32 = 0o777;
+
+/// Of the folders that hold a log.
+const PRIVATE_MODE: u32 = 0o700;

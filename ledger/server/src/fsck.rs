@@ -14,11 +14,15 @@ use ledger_tlog::tree::TreeHead;
 use messages::Digest;
 use serde::Serialize;
 
+use crate::backup::is_backup;
 use crate::blobs::{BlobError, Blobs};
-use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
-use crate::engine::{Folders, INDEX_FOLDER, OpenError, chain, folders};
+use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
+use crate::engine::{Folders, INDEX_FOLDER, LogConfig, OpenError, chain, folders};
+use crate::folder::Folder;
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE, load_verifier};
+use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER, LockError};
 use crate::ownership::{Ownership, OwnershipError};
+use crate::pruned::{PRUNED_FOLDER, Pruned, state_name};
 use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE, Receipts};
 use crate::store::Index;
 
@@ -33,6 +37,8 @@ pub struct FsckReport {
     pub entries: u64,
     /// What is not as it should be, in the order found.
     pub findings: Vec<Finding>,
+    /// Entries before those, whose bodies were pruned; counted in [`FsckReport::entries`] as well.
+    pub pruned: u64,
     /// Size of the last checkpoint signed.
     pub signed: u64,
 }
@@ -91,17 +97,18 @@ impl FsckReport {
 /// # Errors
 /// [`FsckError`] if there is no log or it runs. Damage is no error but in the report.
 pub fn fsck(path: &Path) -> Result<FsckReport, FsckError> {
-    fsck_showing(path, |_, _| {})
+    fsck_showing(&LogConfig::new(path), |_, _| {})
 }
 
-/// As [`fsck`], telling `progress` now and then how many bytes of the segments are read, of how many.
+/// As [`fsck`], of the log in the folders of `config`, telling `progress` now and then how many bytes of the segments are read, of how many.
 ///
 /// # Errors
 /// As [`fsck`].
-pub fn fsck_showing(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<FsckReport, FsckError> {
+pub fn fsck_showing(config: &LogConfig, mut progress: impl FnMut(u64, u64)) -> Result<FsckReport, FsckError> {
+    let path = config.path.as_path();
     let folders = folders(path, false).map_err(FsckError::Open)?;
     let _ownership = Ownership::take(path).map_err(FsckError::Ownership)?;
-    let mut report = FsckReport { blobs: 0, checkpoints: 0, entries: 0, findings: Vec::new(), signed: 0 };
+    let mut report = FsckReport { blobs: 0, checkpoints: 0, entries: 0, findings: Vec::new(), pruned: 0, signed: 0 };
     let key = match load_verifier(path) {
         Ok(key) => key,
         Err(error) => {
@@ -112,17 +119,32 @@ pub fn fsck_showing(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<F
     if let Err(error) = Identity::load(path) {
         report.damage(KEY_FILE, chain(&error));
     }
-    let Folders { blobs, checkpoints, levels, lock, root, segments } = folders;
+    let Folders { blobs, checkpoints, levels, root, segments } = folders;
     check_receipt_key(&root, key.name().as_str(), &mut report);
-    let kept = check_kept(&Checkpoints::new(checkpoints), &key, &mut report);
-    let signed = check_lock(&Lock::new(lock), &key, &kept, &mut report);
+    let kept = check_kept(checkpoints, &key, &mut report);
+    let lock = config.lock.clone().unwrap_or_else(|| root.file(LOCK_FOLDER));
+    // A copy has no lock: the log's own says what was signed last.
+    let signed = if is_backup(&root) {
+        report.signed = kept.last_key_value().map_or(0, |(size, _)| *size);
+        None
+    } else {
+        check_lock(&lock, &key, &kept, &mut report)
+    };
     check_public(&root, &key, signed.as_ref(), &kept, &mut report);
-    let tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
+    let pruned = Pruned::load(&root).unwrap_or_else(|error| {
+        report.damage(PRUNED_FOLDER, chain(&error));
+        None
+    });
+    let mut tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
+    if let Some((pruned, snapshot)) = &pruned {
+        tree.expect(format!("{PRUNED_FOLDER}/{}", state_name(pruned.first)), pruned.first, &snapshot.root);
+    }
     // The tree is hashed beside the entries: together they keep two cores busy.
     let (named, findings) = std::thread::scope(|scope| {
         let (leaves, read) = sync_channel(LEAVES_WAITING_MAX);
         let hashing = scope.spawn(move || tree.run(&read));
-        let named = entries::check(&segments, &key, &kept, &leaves, &mut report, &mut progress);
+        let named =
+            entries::check(&segments, &key, &kept, &leaves, (pruned.as_ref(), &levels), &mut report, &mut progress);
         drop(leaves);
         (named, hashing.join())
     });
@@ -133,7 +155,8 @@ pub fn fsck_showing(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<F
     check_index(&root.file(INDEX_FOLDER), &kept, &mut report);
     let blobs = Blobs::new(blobs);
     check_blobs(&blobs, &named, &mut report);
-    stamps::check(&root, &blobs, &named, &mut report);
+    let first = pruned.as_ref().map_or(0, |(pruned, _)| pruned.first);
+    stamps::check(&root, &blobs, (&named, first), &mut report);
     Ok(report)
 }
 
@@ -143,9 +166,10 @@ struct Kept {
     head: TreeHead,
 }
 
-fn check_kept(checkpoints: &Checkpoints, key: &NoteVerifier, report: &mut FsckReport) -> BTreeMap<u64, Kept> {
+fn check_kept(checkpoints: Folder, key: &NoteVerifier, report: &mut FsckReport) -> BTreeMap<u64, Kept> {
     let mut kept = BTreeMap::new();
-    let (sizes, strangers) = match checkpoints.sizes() {
+    let listed = Checkpoints::open(checkpoints).and_then(|checkpoints| Ok((checkpoints.sizes()?, checkpoints)));
+    let ((sizes, strangers), checkpoints) = match listed {
         Ok(found) => found,
         Err(error) => {
             report.damage("checkpoints", format!("cannot be listed: {error}"));
@@ -181,7 +205,7 @@ fn check_kept(checkpoints: &Checkpoints, key: &NoteVerifier, report: &mut FsckRe
 }
 
 /// The key of receipts and its public side, which come together.
-fn check_receipt_key(root: &crate::folder::Folder, origin: &str, report: &mut FsckReport) {
+fn check_receipt_key(root: &Folder, origin: &str, report: &mut FsckReport) {
     match [RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE].map(|name| root.file(name).exists()) {
         [true, true] => {
             if let Err(error) = Receipts::open(root, origin) {
@@ -196,21 +220,20 @@ fn check_receipt_key(root: &crate::folder::Folder, origin: &str, report: &mut Fs
 
 /// What the lock says was signed last.
 fn check_lock(
-    lock: &Lock,
+    lock: &Path,
     key: &NoteVerifier,
     kept: &BTreeMap<u64, Kept>,
     report: &mut FsckReport,
 ) -> Option<TreeHead> {
-    let note = match lock.load() {
-        Ok(Some(note)) => note,
-        Ok(None) => {
-            if !kept.is_empty() {
-                report.damage(LOCK, "is missing although checkpoints were signed");
-            }
+    let note = match FileLock::look(lock).and_then(|lock| lock.load()) {
+        Ok(note) if note.is_empty() && kept.is_empty() => return None,
+        Ok(note) => note,
+        Err(LockError::Missing { .. }) => {
+            report.damage(LOCK, "is missing although the log has begun; it is looked for where --lock says");
             return None;
         }
         Err(error) => {
-            report.damage(LOCK, format!("cannot be read: {error}"));
+            report.damage(LOCK, chain(&error));
             return None;
         }
     };
@@ -237,7 +260,7 @@ fn check_lock(
 }
 
 fn check_public(
-    root: &crate::folder::Folder,
+    root: &Folder,
     key: &NoteVerifier,
     signed: Option<&TreeHead>,
     kept: &BTreeMap<u64, Kept>,

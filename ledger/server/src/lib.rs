@@ -4,6 +4,7 @@
 //! stranger verifies the log (`ledger-tlog`).
 
 mod api;
+mod backup;
 mod blobs;
 mod checkpoints;
 mod clock;
@@ -14,29 +15,43 @@ mod folder;
 mod fsck;
 mod identity;
 mod levels;
+mod lock;
 mod maintenance;
+mod metrics;
+mod monitoring;
 mod ownership;
+mod pruned;
+mod pruning;
 mod receipts;
+mod retention;
 mod segment;
 mod service;
 mod stamping;
 mod stamps;
 mod static_export;
 mod store;
+mod trust_files;
 mod witnessing;
 
+pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, RestoreRequest, backup, restore};
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
-pub use identity::IdentityError;
-pub use maintenance::{info, reindex};
+pub use identity::{IdentityError, InitError, init};
+pub use ledger_keys::KeyType;
+pub use lock::LockError;
+pub use maintenance::{info, info_of, reindex, reindex_log};
+pub use monitoring::Monitoring;
 pub use ownership::OwnershipError;
+pub use pruned::PrunedError;
+pub use pruning::{BLOB_GRACE, PruneBelow, PruneError, PruneReport, PruneRequest};
 pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::BatchFlaw;
 pub use service::{Config, Running, StartError, StopError, start};
 pub use stamping::{StampingAuthority, StampingAuthorityError, StampingConfig, StampingNameTaken};
 pub use static_export::{ExportError, ExportReport, export};
 pub use store::IndexError;
+pub use trust_files::{TrustFileError, certificates};
 pub use witnessing::{
     Contradiction, WITNESS_TIMEOUT, WitnessConfig, WitnessPolicy, WitnessPolicyError, WitnessesRefuse,
 };

@@ -2,26 +2,26 @@
 //!
 //! Only flags, logs and signals; everything else is `ledger_server`.
 
+mod cli;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger_server::{
-    Config, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig, WitnessPolicy, export, fsck_showing,
-    info, reindex,
+    Config, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig, certificates, export,
+    fsck_showing, info_of, init, reindex_log,
 };
-use ledger_timestamp::Authorities;
-use openssl::x509::X509;
+use logging::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 use transport::secret_memory::forbid_core_dumps;
 use transport::server::{Limits, Shutdown};
-use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem};
+use transport::tls::{ClientAuth, Identity, ServerTls};
 
 /// Keeps the log of everything that was attested, and proves that it does.
 #[derive(Debug, Parser)]
@@ -37,12 +37,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Makes the keys of a log before it is served first, or gives a stopped log further ones.
+    Init(Init),
     /// Serves the log in a folder, beginning one where there is none.
     Serve(Box<Serve>),
     /// Reads a stopped log through and says what is lost or altered.
     Fsck(Inspect),
     /// Makes the indexes of a stopped log anew from its segments and checkpoints.
     Reindex(Inspect),
+    /// Copies a log, which may be running, with its keys; copies only what is new into an earlier copy.
+    Backup(cli::backup::Backup),
+    /// Makes a log of such a copy again, unless more was signed than the copy holds.
+    Restore(cli::backup::Restore),
+    /// Deletes the bodies of old entries of a stopped log, after recording that; receipts and
+    /// proofs stay valid.
+    Prune(cli::prune::Prune),
     /// Shows what a stopped log says of itself.
     Info(Inspect),
     /// Writes checkpoint, tiles and entries into a folder that any web server can serve (C2SP
@@ -55,6 +64,11 @@ struct Serve {
     /// Folder of the log; made if missing.
     #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
     data: PathBuf,
+
+    /// Folder of the lock that says which checkpoint was signed last, apart from the data and its
+    /// copies; made with the log and never again. By default `lock` in the data folder.
+    #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
+    lock: Option<PathBuf>,
 
     /// Where to listen with TLS.
     #[arg(long, env = "ATTESTRY_LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8893")]
@@ -104,6 +118,19 @@ struct Serve {
     #[arg(long, env = "ATTESTRY_LEDGER_PUBLIC_READ")]
     public_read: bool,
 
+    /// Where /metrics, /healthz and /readyz answer without TLS, on a loopback address.
+    #[arg(long, env = "ATTESTRY_LEDGER_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
+
+    /// Mebibytes that the disk must have left for the ledger to call itself ready.
+    #[arg(long, env = "ATTESTRY_LEDGER_DISK_FREE_MIN_MIB", value_name = "MIB", default_value_t = 512)]
+    disk_free_min_mib: u64,
+
+    /// How long entries keep their bodies (90d, 12h); older ones are pruned, after recording that.
+    /// For ever if not given.
+    #[arg(long, env = "ATTESTRY_LEDGER_RETAIN", value_name = "DURATION", value_parser = cli::duration)]
+    retain: Option<Duration>,
+
     #[command(flatten)]
     stamping: Stamping,
 }
@@ -112,7 +139,7 @@ struct Serve {
 #[derive(Args, Debug)]
 struct Stamping {
     /// A time-stamping authority; repeat for several, each with a name of its own.
-    #[arg(long, env = "ATTESTRY_LEDGER_TSA", value_name = "NAME=URL", value_delimiter = ',', requires = "tsa_ca")]
+    #[arg(long, env = "ATTESTRY_LEDGER_TSA", value_name = "[NAME=]URL", value_delimiter = ',', requires = "tsa_ca")]
     tsa: Vec<StampingAuthority>,
 
     /// The authorities' roots, PEM: tokens that do not lead there are refused.
@@ -130,6 +157,26 @@ struct Stamping {
     /// Days before a stamp's certificate expires at which it is renewed.
     #[arg(long, env = "ATTESTRY_LEDGER_TSA_RENEW_DAYS", value_name = "DAYS", default_value_t = 30)]
     tsa_renew_days: u32,
+}
+
+#[derive(Args, Debug)]
+struct Init {
+    /// Folder of the log; made if missing.
+    #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Folder of its lock, if it is not to be `lock` in the data folder.
+    #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
+    lock: Option<PathBuf>,
+
+    /// The log's name, by convention a URL without scheme; made up if not given.
+    #[arg(long, env = "ATTESTRY_LEDGER_ORIGIN", value_name = "NAME")]
+    origin: Option<String>,
+
+    /// Types of the keys, each of which signs every checkpoint with a line of its own: ed25519, p256,
+    /// mldsa44. The first is the log's own, ed25519 or p256; public logs have ed25519 there.
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', default_value = "ed25519")]
+    key_type: Vec<KeyType>,
 }
 
 #[derive(Args, Debug)]
@@ -153,29 +200,39 @@ struct Inspect {
     #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
     data: PathBuf,
 
+    /// Folder of its lock, if it is not `lock` in the data folder.
+    #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
+    lock: Option<PathBuf>,
+
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
+impl Inspect {
+    fn config(&self) -> LogConfig {
+        let mut config = LogConfig::new(&self.data);
+        config.lock.clone_from(&self.lock);
+        config
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logs(arguments.log_format);
+    logging::start(arguments.log_format);
     forbid_core_dumps();
     let done = match arguments.command {
+        Command::Init(init) => run_init(&init),
         Command::Serve(serve) => run(*serve),
-        Command::Fsck(inspect) => run_fsck(&inspect.data, inspect.json),
-        Command::Reindex(inspect) => run_reindex(&inspect.data, inspect.json),
-        Command::Info(inspect) => run_info(&inspect.data, inspect.json),
+        Command::Fsck(inspect) => run_fsck(&inspect),
+        Command::Reindex(inspect) => run_reindex(&inspect),
+        Command::Backup(backup) => cli::backup::run(&backup),
+        Command::Restore(restore) => cli::backup::run_restore(restore),
+        Command::Prune(prune) => cli::prune::run(prune),
+        Command::Info(inspect) => run_info(&inspect),
         Command::Export(arguments) => run_export(&arguments),
     };
-    done.unwrap_or_else(|error| failed(error.as_ref()))
+    done.unwrap_or_else(|error| logging::failed("the ledger", error.as_ref()))
 }
 
 fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
@@ -186,13 +243,17 @@ fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
         let mut terminated = signal(SignalKind::terminate())?;
         let running = ledger_server::start(config(serve)?, shutdown).await?;
         // A supervisor that asked for port 0 learns here where to connect.
-        let told = format!("listening on {}\nlog key {}\n", running.address(), running.vkey());
+        let mut told = format!("listening on {}\nlog key {}\n", running.address(), running.vkey());
+        if let Some(address) = running.monitoring_address() {
+            told.push_str(&format!("metrics on {address}\n"));
+        }
         if let Err(error) = io::stdout().write_all(told.as_bytes()).and_then(|()| io::stdout().flush()) {
             tracing::warn!(%error, "nobody reads where the ledger listens");
         }
         tokio::select! {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
+            () = running.lock_lost() => {}
         }
         tracing::info!("stopping");
         stop.start();
@@ -203,14 +264,18 @@ fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
 
 fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     let identity = Identity::load(&serve.tls_cert, &serve.tls_key)?;
-    let clients = authorities(&serve.client_ca)?;
+    let clients = certificates(&serve.client_ca)?;
     let mut log = LogConfig::new(serve.data);
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
     log.instance = serve.instance;
+    log.lock = serve.lock;
+    log.retain = serve.retain;
+    log.monitoring.listen = serve.metrics_listen;
+    log.monitoring.disk_free_bytes_min = serve.disk_free_min_mib.saturating_mul(1 << 20);
     log.origin = serve.origin;
     log.stamping = stamping(serve.stamping)?;
     if let Some(path) = &serve.witness_policy {
-        let mut witnesses = witnesses(path, serve.witness_ca.as_deref())?;
+        let mut witnesses = WitnessConfig::load(path, serve.witness_ca.as_deref())?;
         witnesses.timeout = Duration::from_millis(serve.witness_timeout_ms);
         witnesses.danger_start_unchecked = serve.danger_start_unchecked;
         log.witnesses = Some(witnesses);
@@ -229,20 +294,26 @@ fn stamping(stamping: Stamping) -> Result<Option<StampingConfig>, Box<dyn Error>
     let (Some(roots), false) = (&stamping.tsa_ca, stamping.tsa.is_empty()) else {
         return Ok(None);
     };
-    let mut trusted = Authorities::new();
-    trusted
-        .trust_pem(&read(roots)?)
-        .map_err(|error| format!("{} holds no PEM certificate: {error}", roots.display()))?;
-    let servers = stamping.tsa_tls_ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
-    let tls = ClientTlsConfig { authorities: servers, host_names: HostNames::Checked, identity: None };
-    let config = StampingConfig::new(
+    let config = StampingConfig::load(
         stamping.tsa,
+        roots,
+        stamping.tsa_tls_ca.as_deref(),
         Duration::from_secs(stamping.tsa_period_s),
         Duration::from_secs(u64::from(stamping.tsa_renew_days) * 24 * 60 * 60),
-        ClientTls::new(&tls)?,
-        trusted,
     )?;
     Ok(Some(config))
+}
+
+fn run_init(arguments: &Init) -> Result<ExitCode, Box<dyn Error>> {
+    let mut log = LogConfig::new(arguments.data.clone());
+    log.origin.clone_from(&arguments.origin);
+    log.lock.clone_from(&arguments.lock);
+    let keys = init(&log, &arguments.key_type)?;
+    let mut out = io::stdout().lock();
+    for key in keys {
+        writeln!(out, "{key}")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_export(arguments: &Export) -> Result<ExitCode, Box<dyn Error>> {
@@ -257,36 +328,17 @@ fn run_export(arguments: &Export) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn witnesses(policy: &Path, authorities_file: Option<&Path>) -> Result<WitnessConfig, Box<dyn Error>> {
-    let policy = WitnessPolicy::parse(&read(policy)?)?;
-    if policy.uses_tls() && authorities_file.is_none() {
-        return Err("the witness policy has https addresses; name their authorities with --witness-ca".into());
-    }
-    let authorities = authorities_file.map(authorities).transpose()?.unwrap_or_default();
-    let tls = ClientTlsConfig { authorities, host_names: HostNames::Checked, identity: None };
-    Ok(WitnessConfig::new(policy, ClientTls::new(&tls)?))
-}
-
-fn authorities(path: &Path) -> Result<Vec<X509>, Box<dyn Error>> {
-    let certificates = certificates_from_pem(&read(path)?);
-    Ok(certificates.map_err(|error| format!("{} holds no PEM certificate: {error}", path.display()))?)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
-    Ok(std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
-}
-
-fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
+fn run_fsck(inspect: &Inspect) -> Result<ExitCode, Box<dyn Error>> {
     // On a terminal only: what is piped or logged stays clean.
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")?);
-    let report = fsck_showing(data, |read, total| {
+    let report = fsck_showing(&inspect.config(), |read, total| {
         bar.set_length(total);
         bar.set_position(read);
     })?;
     bar.finish_and_clear();
     let mut out = io::stdout().lock();
-    if json {
+    if inspect.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
         for finding in &report.findings {
@@ -304,10 +356,10 @@ fn run_fsck(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_reindex(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let digest = reindex(data)?;
+fn run_reindex(inspect: &Inspect) -> Result<ExitCode, Box<dyn Error>> {
+    let digest = reindex_log(&inspect.config())?;
     let mut out = io::stdout().lock();
-    if json {
+    if inspect.json {
         writeln!(out, "{}", serde_json::json!({ "index_digest": digest.to_string() }))?;
     } else {
         writeln!(out, "index made anew, digest {digest}")?;
@@ -315,10 +367,10 @@ fn run_reindex(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_info(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let (info, digest) = info(data)?;
+fn run_info(inspect: &Inspect) -> Result<ExitCode, Box<dyn Error>> {
+    let (info, digest) = info_of(&inspect.config())?;
     let mut out = io::stdout().lock();
-    if json {
+    if inspect.json {
         let mut value = serde_json::to_value(&info)?;
         if let Some(fields) = value.as_object_mut() {
             fields.insert("index_digest".to_owned(), digest.to_string().into());
@@ -332,27 +384,6 @@ fn run_info(data: &Path, json: bool) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Json => logs.json().init(),
-        LogFormat::Text => logs.init(),
-    }
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(reason, "the ledger ends");
-    ExitCode::FAILURE
-}
-
 const EXAMPLES: &str = "\
 Examples:
   attestry-ledger serve --data /var/lib/attestry/ledger --listen 0.0.0.0:8893 --origin ledger.example/log1 \\
@@ -360,8 +391,13 @@ Examples:
 
   attestry-ledger serve ... --tsa tsa1=http://tsa.example/tsr --tsa-ca tsa-roots.pem
 
+  attestry-ledger init --data /var/lib/attestry/ledger --origin ledger.example/log1 --key-type ed25519,p256
+
   attestry-ledger export --data /var/lib/attestry/ledger --out /var/www/log
+  attestry-ledger backup --data /var/lib/attestry/ledger --to /mnt/backup/ledger
+  attestry-ledger restore --from /mnt/backup/ledger --to /var/lib/attestry/ledger --lock /var/lib/attestry/lock
   attestry-ledger fsck --data /var/lib/attestry/ledger --json
+  attestry-ledger prune --data /var/lib/attestry/ledger --older-than 400d --reason 'retention policy 7'
   attestry-ledger reindex --data /var/lib/attestry/ledger
 
 Ends with 0 when all is well, 1 on failure or damage, 2 if the arguments are wrong.";

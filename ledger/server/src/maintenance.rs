@@ -16,8 +16,16 @@ use crate::receipts::Receipts;
 /// # Errors
 /// [`OpenError`], as when the ledger runs or what was signed is not there.
 pub fn reindex(path: &Path) -> Result<Digest, OpenError> {
-    expect_log(path)?;
-    let opened = inspect(&LogConfig::new(path), |folder| {
+    reindex_log(&LogConfig::new(path))
+}
+
+/// As [`reindex`], of a log whose lock is elsewhere.
+///
+/// # Errors
+/// As [`reindex`].
+pub fn reindex_log(config: &LogConfig) -> Result<Digest, OpenError> {
+    expect_log(&config.path)?;
+    let opened = inspect(config, |folder| {
         let index = folder.join(INDEX_FOLDER);
         match fs::remove_dir_all(&index) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -34,8 +42,16 @@ pub fn reindex(path: &Path) -> Result<Digest, OpenError> {
 /// # Errors
 /// [`OpenError`].
 pub fn info(path: &Path) -> Result<(Info, Digest), OpenError> {
-    expect_log(path)?;
-    let opened = inspect(&LogConfig::new(path), |_| Ok(()))?;
+    info_of(&LogConfig::new(path))
+}
+
+/// As [`info`], of a log whose lock is elsewhere.
+///
+/// # Errors
+/// As [`info`].
+pub fn info_of(config: &LogConfig) -> Result<(Info, Digest), OpenError> {
+    expect_log(&config.path)?;
+    let opened = inspect(config, |_| Ok(()))?;
     let mut info = opened.info();
     let receipts = Receipts::open(opened.root(), &info.origin).map_err(OpenError::Receipts)?;
     info.receipt_key = Some(receipts.public_pem().to_owned());

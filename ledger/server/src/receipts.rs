@@ -12,8 +12,8 @@ use openssl::error::ErrorStack;
 use transport::secret_file;
 
 use crate::engine::{Ledger, Shared};
-use crate::entropy;
 use crate::folder::Folder;
+use crate::{disk, entropy};
 
 /// The key of a log's receipts, and the name they carry.
 #[derive(Debug)]
@@ -128,7 +128,11 @@ impl Receipts {
 fn make(path: &Path) -> Result<Result<ReceiptSigner, MalformedReceiptKey>, ReceiptKeyError> {
     let key = entropy::p256_key().map_err(ReceiptKeyError::Generate)?;
     let pem = key.private_key_to_pem_pkcs8().map(zeroize::Zeroizing::new).map_err(ReceiptKeyError::Generate)?;
-    secret_file::write(path, &pem).map_err(ReceiptKeyError::Write)?;
+    disk::write_secret(
+        path,
+        || secret_file::write(path, &pem).map_err(ReceiptKeyError::Write),
+        ReceiptKeyError::Write,
+    )?;
     Ok(ReceiptSigner::new(key))
 }
 

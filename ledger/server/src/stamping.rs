@@ -84,25 +84,46 @@ pub struct StampingAuthority {
 
 /// Why text names no authority.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no authority; expected NAME=URL with a name of 1 to {NAME_CHARS_MAX} of a-z, 0-9 and -")]
+#[error("{found:?} is no authority; expected NAME=URL with a name of 1 to {NAME_CHARS_MAX} of a-z, 0-9 and -, or URL")]
 pub struct StampingAuthorityError {
     /// The text.
     pub found: String,
 }
 
+impl StampingAuthority {
+    /// Whether it is asked over TLS.
+    pub(crate) fn uses_tls(&self) -> bool {
+        self.url.starts_with("https://")
+    }
+}
+
+/// `NAME=URL`, or an address alone: then the name is its host's, with `-` for all that no name has.
 impl FromStr for StampingAuthority {
     type Err = StampingAuthorityError;
 
     fn from_str(text: &str) -> Result<Self, StampingAuthorityError> {
         let error = || StampingAuthorityError { found: text.to_owned() };
-        let (name, url) = text.split_once('=').ok_or_else(error)?;
+        let host_name = text.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(name_of_host));
+        let (name, url) = match host_name {
+            Some(name) if is_address(text) => (name, text),
+            _ => text.split_once('=').map(|(name, url)| (name.to_owned(), url)).ok_or_else(error)?,
+        };
         // The name stands in file names, before a dot.
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(fits) || !url.starts_with("http") {
+        if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(fits) || !is_address(url) {
             return Err(error());
         }
-        Ok(Self { name: name.to_owned(), url: url.to_owned() })
+        Ok(Self { name, url: url.to_owned() })
     }
+}
+
+fn is_address(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+fn name_of_host(host: &str) -> String {
+    let fit = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    host.chars().take(NAME_CHARS_MAX).map(fit).collect()
 }
 
 /// Starts a task for each authority; they end when the shutdown starts.
@@ -264,7 +285,8 @@ impl Stamper {
     /// Whether an entry below `size` that was not looked at is something else than a checkpoint or
     /// a timestamp.
     async fn has_news(&mut self, size: u64) -> Result<bool, Failure> {
-        let (ledger, from) = (Arc::clone(&self.ledger), self.looked);
+        let first = self.ledger.shared.pruned().map_or(0, |pruned| pruned.first);
+        let (ledger, from) = (Arc::clone(&self.ledger), self.looked.max(first));
         if from >= size {
             return Ok(false);
         }
@@ -330,6 +352,7 @@ impl Stamper {
     fn stamped(&mut self, size: u64, gen_time: GenTime, not_after: u64) {
         let now = self.ledger.shared.clock.now();
         let at = UnixMillis(gen_time.0).min(now);
+        self.ledger.shared.metrics.stamped(&self.authority.name, at);
         self.last = Some(Last { at, not_after: UnixMillis(not_after.saturating_mul(1000)), size });
         self.looked = size;
     }

@@ -235,7 +235,10 @@ impl Witnessing {
             }
             match submitted {
                 Ok((line, time)) => {
-                    self.reports.cosigned(number, head.tree_size, time);
+                    match time {
+                        Some(time) => self.reports.cosigned(number, head.tree_size, time),
+                        None => self.reports.failed(number, UNVERIFIABLE.to_owned()),
+                    }
                     cosigned.add_signatures([line]);
                     if !witnessed && self.is_witnessed(&cosigned.to_bytes()) {
                         witnessed = true;
@@ -265,8 +268,12 @@ impl fmt::Debug for Witnessing {
     }
 }
 
-/// A signature line that verifies and the time it states.
-type Line = (NoteSignature, ledger_tlog::key::PosixSeconds);
+/// A signature line and the time it states; none if the openssl that is linked cannot verify it.
+type Line = (NoteSignature, Option<ledger_tlog::key::PosixSeconds>);
+
+/// What is told of a line that is published and does not count.
+const UNVERIFIABLE: &str =
+    "its ML-DSA-44 cosignature is published but not verifiable here (needs OpenSSL 3.5 or later)";
 
 /// How long a checkpoint waits for its witnesses unless told otherwise: the period of checkpoints,
 /// so that dead witnesses at most double the age of a beacon.

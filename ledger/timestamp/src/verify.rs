@@ -31,6 +31,14 @@ pub struct VerifiedToken {
     pub revocation: Revocation,
 }
 
+impl VerifiedToken {
+    /// The subject of the signer's certificate, for a person.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.chain.first().map(|signer| subject(signer)).unwrap_or_default()
+    }
+}
+
 /// What is known of a chain's revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {

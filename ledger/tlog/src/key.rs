@@ -14,6 +14,7 @@ use openssl::pkey::{Id, PKey, Public};
 use openssl::sign;
 
 use crate::hash::Hash;
+use crate::ml_dsa;
 
 /// Signature type of plain Ed25519 over the note's text.
 const TYPE_ED25519: u8 = 0x01;
@@ -21,7 +22,7 @@ const TYPE_ED25519: u8 = 0x01;
 const TYPE_ECDSA: u8 = 0x02;
 /// Signature type of a timestamped Ed25519 cosignature.
 const TYPE_COSIGNATURE_V1: u8 = 0x04;
-/// Signature type of a timestamped ML-DSA-44 cosignature, carried but not verified here.
+/// Signature type of a timestamped ML-DSA-44 cosignature.
 const TYPE_COSIGNATURE_ML_DSA: u8 = 0x06;
 
 /// Bytes of the time in front of a cosignature.
@@ -107,9 +108,10 @@ pub struct PosixSeconds(pub u64);
 
 /// A public key with its name, able to tell whether a signature on a note is its own.
 ///
-/// Reads and shows as a verifier key, `name+hexid+base64`. Kinds that are not known here
-/// (such as ML-DSA-44 cosignatures, 0x06) are carried and shown again, and their signatures are
-/// passed over as those of a stranger.
+/// Reads and shows as a verifier key, `name+hexid+base64`. Kinds that are not known here are carried
+/// and shown again, and their signatures are passed over as those of a stranger. Those of ML-DSA-44
+/// keys (0x06) are verified if the openssl that is linked can ([`NoteVerifier::is_verifiable`]);
+/// if not, they are told apart and never count.
 #[derive(Clone)]
 pub struct NoteVerifier {
     name: KeyName,
@@ -121,6 +123,8 @@ pub struct NoteVerifier {
 
 #[derive(Clone)]
 enum VerifierKind {
+    /// Without a key where openssl is older than ML-DSA.
+    CosignatureMlDsa44(Option<PKey<Public>>),
     CosignatureV1(PKey<Public>),
     EcdsaP256(PKey<Public>),
     Ed25519(PKey<Public>),
@@ -136,6 +140,8 @@ pub(crate) enum SignatureCheck {
     Forged,
     /// The key's kind is not known here.
     Unknown,
+    /// The key's kind is known, but the openssl that is linked cannot verify it.
+    Unverifiable,
 }
 
 impl NoteVerifier {
@@ -156,6 +162,17 @@ impl NoteVerifier {
     pub fn cosignature_v1(name: KeyName, public: &[u8]) -> Result<Self, MalformedKey> {
         let key = ed25519_public(public)?;
         Ok(Self::derived(name, TYPE_COSIGNATURE_V1, public, VerifierKind::CosignatureV1(key)))
+    }
+
+    /// An ML-DSA-44 key that makes timestamped cosignatures of checkpoints (type 0x06), a log's or a
+    /// witness's, from its 1,312 bytes.
+    ///
+    /// # Errors
+    /// [`MalformedKey::MlDsaLength`].
+    pub fn cosignature_ml_dsa_44(name: KeyName, public: &[u8]) -> Result<Self, MalformedKey> {
+        let bytes = public.try_into().map_err(|_| MalformedKey::MlDsaLength { found: public.len() })?;
+        let kind = VerifierKind::CosignatureMlDsa44(ml_dsa::public(bytes));
+        Ok(Self::derived(name, TYPE_COSIGNATURE_ML_DSA, public, kind))
     }
 
     /// An ECDSA P-256 key (type 0x02), from its DER SubjectPublicKeyInfo.
@@ -186,16 +203,33 @@ impl NoteVerifier {
         self.id
     }
 
+    /// The type of its signatures, the byte before the key in a verifier key.
+    #[must_use]
+    pub const fn signature_type(&self) -> u8 {
+        match self.encoded.as_slice() {
+            [key_type, ..] => *key_type,
+            // A verifier key has a type byte; 0 is none.
+            [] => 0,
+        }
+    }
+
     /// True if the key is of a kind that witnesses use (types 0x04 and 0x06).
     #[must_use]
     pub fn may_witness(&self) -> bool {
-        matches!(self.encoded.first(), Some(&(TYPE_COSIGNATURE_V1 | TYPE_COSIGNATURE_ML_DSA)))
+        matches!(self.signature_type(), TYPE_COSIGNATURE_V1 | TYPE_COSIGNATURE_ML_DSA)
     }
 
     /// True if the key is of a kind that logs use: any but type 0x04.
     #[must_use]
     pub fn may_be_log(&self) -> bool {
-        self.encoded.first() != Some(&TYPE_COSIGNATURE_V1)
+        self.signature_type() != TYPE_COSIGNATURE_V1
+    }
+
+    /// Whether signatures of this key can be verified by this program with the openssl it is linked
+    /// with. Not so for kinds that are unknown, and for ML-DSA-44 before openssl 3.5.
+    #[must_use]
+    pub const fn is_verifiable(&self) -> bool {
+        !matches!(self.kind, VerifierKind::Unknown | VerifierKind::CosignatureMlDsa44(None))
     }
 
     /// The public key as the verifier key holds it, without its type.
@@ -206,6 +240,16 @@ impl NoteVerifier {
 
     pub(crate) fn check(&self, text: &str, signature: &[u8]) -> SignatureCheck {
         let (genuine, time) = match &self.kind {
+            VerifierKind::CosignatureMlDsa44(key) => {
+                let Some((time, signature)) = ml_dsa::split(signature) else {
+                    return SignatureCheck::Forged;
+                };
+                let Some(key) = key else { return SignatureCheck::Unverifiable };
+                let message = ml_dsa::message(&self.name, time, text);
+                let genuine = message.is_some_and(|message| ml_dsa::verify(key, &message, signature));
+                // Time 0 says nothing about when, nor that this was the newest checkpoint.
+                (genuine, Some(time).filter(|time| time.0 > 0))
+            }
             VerifierKind::CosignatureV1(key) => {
                 let Some((time, signature)) = signature.split_first_chunk::<TIME_BYTES>() else {
                     return SignatureCheck::Forged;
@@ -245,6 +289,7 @@ impl FromStr for NoteVerifier {
             Some((&TYPE_ED25519, public)) => Self::ed25519(name, public)?,
             Some((&TYPE_ECDSA, spki_der)) => Self::ecdsa_p256(name, spki_der)?,
             Some((&TYPE_COSIGNATURE_V1, public)) => Self::cosignature_v1(name, public)?,
+            Some((&TYPE_COSIGNATURE_ML_DSA, public)) => Self::cosignature_ml_dsa_44(name, public)?,
             Some(_) => Self { name, id, encoded, kind: VerifierKind::Unknown },
         };
         if verifier.id == id {
@@ -295,6 +340,12 @@ pub enum MalformedKey {
         stated: KeyId,
         /// The ID of name and key.
         derived: KeyId,
+    },
+    /// A key of type 0x06 of another length.
+    #[error("the ML-DSA-44 public key has {found} bytes, expected {}", ml_dsa::PUBLIC_BYTES)]
+    MlDsaLength {
+        /// Bytes given.
+        found: usize,
     },
     /// The name cannot stand in a note.
     #[error("the key name {found:?} is empty or has a space, a control character or +")]

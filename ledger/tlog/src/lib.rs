@@ -21,6 +21,7 @@ mod decimal;
 pub mod frontier;
 pub mod hash;
 pub mod key;
+mod ml_dsa;
 pub mod note;
 pub mod policy;
 pub mod proof;

@@ -55,6 +55,8 @@ pub struct NoteSignature {
 pub struct VerifiedNote {
     note: Note,
     signatures: Vec<VerifiedSignature>,
+    /// Keys the caller gave whose lines cannot be verified here.
+    unverifiable: Vec<(KeyName, KeyId)>,
 }
 
 /// Whose genuine signature a note bears.
@@ -64,7 +66,7 @@ pub struct VerifiedSignature {
     pub name: KeyName,
     /// ID of the key.
     pub key_id: KeyId,
-    /// For a cosignature, when the witness says it was made.
+    /// For a cosignature, when the witness says it was made; none if it says nothing of the time.
     pub time: Option<PosixSeconds>,
 }
 
@@ -174,13 +176,15 @@ impl Note {
     /// Checks the signature lines of known keys, in this order:
     ///
     /// 1. lines whose name and key ID match no verifier, or one of unknown kind, are passed over;
-    /// 2. every other line must be genuine, also a second one by the same key;
-    /// 3. at least one line must be left. A key counts once, with its first line.
+    /// 2. lines of a key that openssl is too old for are noted and do not count;
+    /// 3. every other line must be genuine, also a second one by the same key;
+    /// 4. at least one line must be left. A key counts once, with its first line.
     ///
     /// # Errors
-    /// [`NoteRejected`] by rules 2 and 3, or if two verifiers share a name and a key ID.
+    /// [`NoteRejected`] by rules 3 and 4, or if two verifiers share a name and a key ID.
     pub fn verify(self, verifiers: &[NoteVerifier]) -> Result<VerifiedNote, NoteRejected> {
         let mut verified: Vec<VerifiedSignature> = Vec::new();
+        let mut unverifiable: Vec<(KeyName, KeyId)> = Vec::new();
         for line in &self.signatures {
             let mut known =
                 verifiers.iter().filter(|verifier| verifier.id() == line.key_id && *verifier.name() == line.name);
@@ -196,15 +200,20 @@ impl Note {
                 SignatureCheck::Genuine(time) => time,
                 SignatureCheck::Forged => return Err(NoteRejected::Forged { name, key_id }),
                 SignatureCheck::Unknown => continue,
+                SignatureCheck::Unverifiable => {
+                    unverifiable.push((name, key_id));
+                    continue;
+                }
             };
             if !verified.iter().any(|signature| signature.is_by(verifier)) {
                 verified.push(VerifiedSignature { name, key_id, time });
             }
         }
-        if verified.is_empty() {
-            return Err(NoteRejected::NoKnownSignature { lines: self.signatures.len() });
+        match unverifiable.first() {
+            _ if !verified.is_empty() => Ok(VerifiedNote { note: self, signatures: verified, unverifiable }),
+            None => Err(NoteRejected::NoKnownSignature { lines: self.signatures.len() }),
+            Some((name, key_id)) => Err(NoteRejected::Unverifiable { name: name.clone(), key_id: *key_id }),
         }
-        Ok(VerifiedNote { note: self, signatures: verified })
     }
 
     fn add(&mut self, verifier: &NoteVerifier, signature: Vec<u8>) {
@@ -263,6 +272,12 @@ impl VerifiedNote {
     #[must_use]
     pub fn is_signed_by(&self, verifier: &NoteVerifier) -> bool {
         self.signatures.iter().any(|signature| signature.is_by(verifier))
+    }
+
+    /// True if there is a line of `verifier` that cannot be verified here: it may be genuine or not.
+    #[must_use]
+    pub fn has_unverifiable(&self, verifier: &NoteVerifier) -> bool {
+        self.unverifiable.iter().any(|(name, key_id)| *key_id == verifier.id() && name == verifier.name())
     }
 }
 
@@ -364,6 +379,17 @@ pub enum NoteRejected {
     NoKnownSignature {
         /// Lines in the note.
         lines: usize,
+    },
+    /// The only lines by known keys are of a kind that needs a newer openssl.
+    #[error(
+        "the signature of {name} with key ID {key_id} is there, but cannot be verified here: ML-DSA-44 needs OpenSSL \
+         3.5 or later"
+    )]
+    Unverifiable {
+        /// Name of the known key.
+        name: KeyName,
+        /// ID of the known key.
+        key_id: KeyId,
     },
 }
 

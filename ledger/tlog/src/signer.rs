@@ -5,12 +5,16 @@
 use std::fmt;
 
 use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::sign;
 
 use crate::key::{KeyName, MalformedKey, NoteVerifier, PosixSeconds, cosigned_message};
+use crate::ml_dsa;
+pub use crate::ml_dsa::{ML_DSA_SEED_BYTES, ml_dsa_from_seed, ml_dsa_is_available};
 
-/// An Ed25519 private key with its name, which signs notes as a log (type 0x01).
+/// An Ed25519 (type 0x01) or ECDSA P-256 (type 0x02) private key with its name, which signs notes
+/// as a log.
 ///
 /// openssl holds the key and clears its memory; it is never shown.
 pub struct NoteSigner {
@@ -18,23 +22,36 @@ pub struct NoteSigner {
     verifier: NoteVerifier,
 }
 
-/// An Ed25519 private key with its name, which cosigns notes as a witness (type 0x04).
+/// An Ed25519 (type 0x04) or ML-DSA-44 (type 0x06) private key with its name, which cosigns
+/// checkpoints, saying when.
 ///
-/// The signed message does not name the witness: a key must never serve two names.
+/// The message of type 0x04 does not name the cosigner: such a key must never serve two names.
 /// openssl holds the key and clears its memory; it is never shown.
 pub struct Cosigner {
     key: PKey<Private>,
+    kind: CosignerKind,
     verifier: NoteVerifier,
 }
 
+#[derive(Clone, Copy)]
+enum CosignerKind {
+    Ed25519,
+    MlDsa44,
+}
+
 impl NoteSigner {
-    /// Gives `key` the name under which it signs.
+    /// Gives `key` the name under which it signs; its kind decides how.
     ///
     /// # Errors
-    /// [`MalformedSigner::Kind`] if it is not an Ed25519 key.
+    /// [`MalformedSigner::Kind`] if it is neither Ed25519 nor on P-256.
     pub fn new(name: KeyName, key: PKey<Private>) -> Result<Self, MalformedSigner> {
-        let public = ed25519_public_of(&key)?;
-        let verifier = NoteVerifier::ed25519(name, &public).map_err(|source| MalformedSigner::Public { source })?;
+        let unusable = |_: ErrorStack| MalformedSigner::Kind;
+        let verifier = match key.id() {
+            Id::ED25519 => NoteVerifier::ed25519(name, &key.raw_public_key().map_err(unusable)?),
+            Id::EC => NoteVerifier::ecdsa_p256(name, &key.public_key_to_der().map_err(unusable)?),
+            _ => return Err(MalformedSigner::Kind),
+        };
+        let verifier = verifier.map_err(|source| MalformedSigner::Public { source })?;
         Ok(Self { key, verifier })
     }
 
@@ -43,8 +60,7 @@ impl NoteSigner {
     /// # Errors
     /// [`MalformedSigner::Pem`] or [`MalformedSigner::Kind`].
     pub fn from_pem(name: KeyName, pem: &[u8]) -> Result<Self, MalformedSigner> {
-        let key = PKey::private_key_from_pem(pem).map_err(|source| MalformedSigner::Pem { source })?;
-        Self::new(name, key)
+        Self::new(name, private_from_pem(pem)?)
     }
 
     /// Takes the 32 bytes that RFC 8032 calls the private key.
@@ -61,21 +77,44 @@ impl NoteSigner {
         &self.verifier
     }
 
+    /// For ECDSA in DER, and openssl draws the nonce: signing twice gives two signatures.
     pub(crate) fn sign(&self, text: &str) -> Result<Vec<u8>, SigningFailed> {
-        sign_ed25519(&self.key, text.as_bytes())
+        if self.key.id() == Id::EC {
+            let signed = sign::Signer::new(MessageDigest::sha256(), &self.key)
+                .and_then(|mut signer| signer.sign_oneshot_to_vec(text.as_bytes()));
+            return signed.map_err(|source| SigningFailed::Openssl { source });
+        }
+        sign_without_digest(&self.key, text.as_bytes())
     }
 }
 
 impl Cosigner {
-    /// Gives `key` the name under which it cosigns.
+    /// Gives `key` the name under which it cosigns; its kind decides how.
     ///
     /// # Errors
-    /// [`MalformedSigner::Kind`] if it is not an Ed25519 key.
+    /// [`MalformedSigner::CosignerKind`] if it is neither Ed25519 nor ML-DSA-44.
     pub fn new(name: KeyName, key: PKey<Private>) -> Result<Self, MalformedSigner> {
-        let public = ed25519_public_of(&key)?;
-        let verifier =
-            NoteVerifier::cosignature_v1(name, &public).map_err(|source| MalformedSigner::Public { source })?;
-        Ok(Self { key, verifier })
+        let unusable = |_: ErrorStack| MalformedSigner::CosignerKind;
+        let (kind, verifier) = if key.id() == Id::ED25519 {
+            let public = key.raw_public_key().map_err(unusable)?;
+            (CosignerKind::Ed25519, NoteVerifier::cosignature_v1(name, &public))
+        } else if ml_dsa::is_of_kind(&key) {
+            let public = key.raw_public_key().map_err(unusable)?;
+            (CosignerKind::MlDsa44, NoteVerifier::cosignature_ml_dsa_44(name, &public))
+        } else {
+            return Err(MalformedSigner::CosignerKind);
+        };
+        let verifier = verifier.map_err(|source| MalformedSigner::Public { source })?;
+        Ok(Self { key, kind, verifier })
+    }
+
+    /// Reads a PKCS#8 private key in PEM.
+    ///
+    /// # Errors
+    /// [`MalformedSigner::Pem`], as for ML-DSA-44 before openssl 3.5, or
+    /// [`MalformedSigner::CosignerKind`].
+    pub fn from_pem(name: KeyName, pem: &[u8]) -> Result<Self, MalformedSigner> {
+        Self::new(name, private_from_pem(pem)?)
     }
 
     /// Takes the 32 bytes that RFC 8032 calls the private key.
@@ -94,7 +133,13 @@ impl Cosigner {
 
     /// Time and signature, as they stand in the signature line.
     pub(crate) fn cosign(&self, text: &str, time: PosixSeconds) -> Result<Vec<u8>, SigningFailed> {
-        let signature = sign_ed25519(&self.key, cosigned_message(time, text).as_bytes())?;
+        let message = match self.kind {
+            CosignerKind::Ed25519 => cosigned_message(time, text).into_bytes(),
+            CosignerKind::MlDsa44 => {
+                ml_dsa::message(self.verifier.name(), time, text).ok_or(SigningFailed::NoCheckpoint)?
+            }
+        };
+        let signature = sign_without_digest(&self.key, &message)?;
         Ok([time.0.to_be_bytes().as_slice(), &signature].concat())
     }
 }
@@ -114,11 +159,14 @@ impl fmt::Debug for Cosigner {
 /// Why a private key cannot sign notes. Never shows the key.
 #[derive(Debug, thiserror::Error)]
 pub enum MalformedSigner {
-    /// The key is not Ed25519.
-    #[error("the private key is not an Ed25519 key")]
+    /// The key cannot cosign.
+    #[error("the private key is neither Ed25519 nor ML-DSA-44")]
+    CosignerKind,
+    /// The key cannot sign as a log.
+    #[error("the private key is neither Ed25519 nor ECDSA on P-256")]
     Kind,
     /// The text is not an unencrypted private key in PEM.
-    #[error("the private key is not unencrypted PEM")]
+    #[error("the private key is not unencrypted PEM, or of a kind that this OpenSSL does not know")]
     Pem {
         /// openssl's reasons.
         source: ErrorStack,
@@ -137,29 +185,32 @@ pub enum MalformedSigner {
     },
 }
 
-/// openssl could not sign.
+/// A note was not signed.
 #[derive(Debug, thiserror::Error)]
-#[error("signing a note failed")]
-pub struct SigningFailed {
-    /// openssl's reasons.
-    pub source: ErrorStack,
+pub enum SigningFailed {
+    /// An ML-DSA-44 cosignature is on a checkpoint whose names have at most 255 bytes.
+    #[error("the text of the note is no checkpoint that an ML-DSA-44 key can cosign")]
+    NoCheckpoint,
+    /// openssl could not sign.
+    #[error("signing a note failed")]
+    Openssl {
+        /// openssl's reasons.
+        source: ErrorStack,
+    },
+}
+
+fn private_from_pem(pem: &[u8]) -> Result<PKey<Private>, MalformedSigner> {
+    PKey::private_key_from_pem(pem).map_err(|source| MalformedSigner::Pem { source })
 }
 
 fn ed25519_private(seed: &[u8; 32]) -> Result<PKey<Private>, MalformedSigner> {
     PKey::private_key_from_raw_bytes(seed, Id::ED25519).map_err(|source| MalformedSigner::Seed { source })
 }
 
-fn ed25519_public_of(key: &PKey<Private>) -> Result<Vec<u8>, MalformedSigner> {
-    if key.id() != Id::ED25519 {
-        return Err(MalformedSigner::Kind);
-    }
-    key.raw_public_key().map_err(|_| MalformedSigner::Kind)
-}
-
-fn sign_ed25519(key: &PKey<Private>, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+fn sign_without_digest(key: &PKey<Private>, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
     sign::Signer::new_without_digest(key)
         .and_then(|mut signer| signer.sign_oneshot_to_vec(message))
-        .map_err(|source| SigningFailed { source })
+        .map_err(|source| SigningFailed::Openssl { source })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
+use logging::chain;
 use transport::router::{Access, Request, Response, Route};
 
 use crate::decision::Refusal;
@@ -90,17 +91,6 @@ fn text(status: StatusCode, body: String) -> Response {
 
 fn line(error: &dyn std::error::Error) -> String {
     format!("{}\n", chain(error))
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -6,39 +6,38 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ledger_keys::{KeyFileError, KeyFiles, KeyType, public_line};
 use ledger_tlog::key::{KeyName, MalformedKey, NoteVerifier};
 use ledger_tlog::signer::{Cosigner, MalformedSigner};
-use openssl::error::ErrorStack;
-use openssl::pkey::PKey;
-use transport::secret_file;
-use zeroize::Zeroizing;
 
 use crate::store;
 
-/// Makes a witness named `name` in the folder `data`, which must hold none; returns the verifier
-/// key to hand to logs and auditors.
+/// Makes a witness named `name` with a key of type `kind`, Ed25519 or ML-DSA-44, in the folder `data`,
+/// which must hold none; returns the verifier key to hand to logs and auditors.
 ///
 /// # Errors
 /// [`IdentityError`].
-pub fn create(data: &Path, name: &str) -> Result<NoteVerifier, IdentityError> {
+pub fn create(data: &Path, name: &str, kind: KeyType) -> Result<NoteVerifier, IdentityError> {
     let name = KeyName::new(name).map_err(|source| IdentityError::Name { name: name.to_owned(), source })?;
-    let key_path = data.join(KEY_FILE);
+    if kind == KeyType::P256 {
+        return Err(IdentityError::Kind { kind });
+    }
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| IdentityError::Io { path, source }
     };
     fs::create_dir_all(data).map_err(io(data))?;
     let records = data.join(store::RECORDS_FOLDER);
-    if key_path.exists() || records.exists() {
+    let files = KeyFiles::new(data, STEM);
+    if data.join(files.private_name()).exists() || records.exists() {
         return Err(IdentityError::Exists { folder: data.to_owned() });
     }
-    let key = PKey::generate_ed25519().map_err(IdentityError::Generate)?;
-    let pem = key.private_key_to_pem_pkcs8().map(Zeroizing::new).map_err(IdentityError::Generate)?;
-    let cosigner =
-        Cosigner::new(name, key).map_err(|source| IdentityError::MalformedKey { path: key_path.clone(), source })?;
-    secret_file::write(&key_path, &pem).map_err(IdentityError::KeyWrite)?;
+    let key = kind.generate().map_err(IdentityError::Key)?;
+    files.write_private(&key).map_err(IdentityError::Key)?;
+    let cosigner = Cosigner::new(name, key).map_err(IdentityError::Unusable)?;
     let verifier = cosigner.verifier().clone();
-    store::replace(data, VKEY_FILE, format!("{verifier}\n").as_bytes()).map_err(io(&data.join(VKEY_FILE)))?;
+    let public = files.public_name();
+    store::replace(data, &public, public_line(&verifier).as_bytes()).map_err(io(&data.join(&public)))?;
     // Last: a folder with records is a whole witness.
     fs::create_dir(&records).map_err(io(&records))?;
     store::sync(data).map_err(io(data))?;
@@ -48,24 +47,9 @@ pub fn create(data: &Path, name: &str) -> Result<NoteVerifier, IdentityError> {
 /// Reads the witness in the folder `data`.
 ///
 /// # Errors
-/// [`IdentityError`], as when others can read the key.
+/// [`IdentityError::Key`], as when others can read the key.
 pub fn load(data: &Path) -> Result<Cosigner, IdentityError> {
-    let path = data.join(VKEY_FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(source) => return Err(IdentityError::Io { path, source }),
-    };
-    let verifier: Result<NoteVerifier, _> = text.trim_end().parse();
-    let verifier = verifier.map_err(|source| IdentityError::MalformedVkey { path, source })?;
-    let path = data.join(KEY_FILE);
-    let pem = secret_file::read(&path).map_err(IdentityError::KeyRead)?;
-    let key = match PKey::private_key_from_pem(&pem) {
-        Ok(key) => key,
-        Err(source) => return Err(IdentityError::MalformedKey { path, source: MalformedSigner::Pem { source } }),
-    };
-    let cosigner = Cosigner::new(verifier.name().clone(), key);
-    let cosigner = cosigner.map_err(|source| IdentityError::MalformedKey { path, source })?;
-    if cosigner.verifier().to_string() == verifier.to_string() { Ok(cosigner) } else { Err(IdentityError::Mismatch) }
+    KeyFiles::new(data, STEM).cosigner().map_err(IdentityError::Key)
 }
 
 /// Why a witness has no usable key.
@@ -77,9 +61,6 @@ pub enum IdentityError {
         /// The folder.
         folder: PathBuf,
     },
-    /// openssl made no key.
-    #[error("cannot make a key")]
-    Generate(#[source] ErrorStack),
     /// A file or folder could not be read or written.
     #[error("cannot read or write {path}", path = path.display())]
     Io {
@@ -88,31 +69,15 @@ pub enum IdentityError {
         /// Why not.
         source: io::Error,
     },
-    /// The private key's file is missing, open to others or unreadable.
-    #[error("the witness's private key is not usable")]
-    KeyRead(#[source] secret_file::ReadError),
-    /// The private key was not written.
-    #[error("the witness's private key was not written")]
-    KeyWrite(#[source] secret_file::WriteError),
-    /// The private key's file holds no Ed25519 key.
-    #[error("{path} holds no Ed25519 private key in PEM", path = path.display())]
-    MalformedKey {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: MalformedSigner,
+    /// The key's files are not usable.
+    #[error("the witness's key is not usable")]
+    Key(#[source] KeyFileError),
+    /// A key that makes no cosignatures.
+    #[error("a witness's key is ed25519 or mldsa44, not {kind}")]
+    Kind {
+        /// The type asked for.
+        kind: KeyType,
     },
-    /// The verifier key's file holds none.
-    #[error("{path} holds no verifier key", path = path.display())]
-    MalformedVkey {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: MalformedKey,
-    },
-    /// Private and public key do not belong together.
-    #[error("{KEY_FILE} and {VKEY_FILE} are of different keys; restore the one that was replaced")]
-    Mismatch,
     /// The name cannot stand in a signature line.
     #[error("{name:?} cannot name a key")]
     Name {
@@ -121,10 +86,10 @@ pub enum IdentityError {
         /// What is wrong.
         source: MalformedKey,
     },
+    /// The key that was made cannot cosign.
+    #[error("the key that was made cannot be used")]
+    Unusable(#[source] MalformedSigner),
 }
 
-/// The private key, PKCS#8 in PEM.
-const KEY_FILE: &str = "witness.key";
-
-/// The verifier key, one line.
-const VKEY_FILE: &str = "witness.vkey";
+/// What the names of the key's files begin with.
+const STEM: &str = "witness";

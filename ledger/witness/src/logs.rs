@@ -62,8 +62,8 @@ impl Logs {
             None => (line, None),
         };
         let key: NoteVerifier = vkey.parse().map_err(|source| MalformedLog::Key { source })?;
-        // A witness's key on a log, or a kind whose signatures cannot be checked here.
-        if key.may_witness() {
+        // Without the log's own signature everybody could make the witness cosign.
+        if !key.may_be_log() || !key.is_verifiable() {
             return Err(MalformedLog::Kind { name: key.name().to_string() });
         }
         let origin = origin.unwrap_or(key.name().as_str()).to_owned();
@@ -117,8 +117,11 @@ pub enum MalformedLog {
         /// What is wrong with it.
         source: MalformedKey,
     },
-    /// The key is of a kind that makes cosignatures.
-    #[error("the key of {name} makes cosignatures; a log signs with Ed25519 or ECDSA")]
+    /// The key is a witness's, or of a kind that cannot be verified here.
+    #[error(
+        "the key of {name} is none to verify a log's signature with; a log signs with Ed25519 or ECDSA P-256, or with \
+         ML-DSA-44, for which OpenSSL 3.5 or later is needed"
+    )]
     Kind {
         /// Name of the key.
         name: String,

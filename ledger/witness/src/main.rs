@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use ledger_keys::KeyType;
 use ledger_witness::logs::Logs;
 use ledger_witness::service::{self, Config};
 use ledger_witness::{Witness, identity};
+use logging::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 use transport::server::Shutdown;
 use transport::tls::{ClientAuth, Identity, ServerTls};
 
@@ -46,6 +47,10 @@ struct Keygen {
     /// The witness's name, by convention a URL without scheme.
     #[arg(long, env = "ATTESTRY_WITNESS_NAME", value_name = "NAME")]
     name: String,
+
+    /// Type of the key: ed25519, which everybody verifies, or mldsa44, which needs OpenSSL 3.5 or later.
+    #[arg(long, env = "ATTESTRY_WITNESS_KEY_TYPE", value_name = "TYPE", default_value_t = KeyType::Ed25519)]
+    key_type: KeyType,
 }
 
 #[derive(Args, Debug)]
@@ -79,27 +84,21 @@ struct Serve {
     tls_key: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logs(arguments.log_format);
+    logging::start(arguments.log_format);
     let done = match arguments.command {
         Command::Keygen(keygen) => run_keygen(&keygen),
         Command::Serve(serve) => run(serve),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(error.as_ref()),
+        Err(error) => logging::failed("the witness", error.as_ref()),
     }
 }
 
 fn run_keygen(keygen: &Keygen) -> Result<(), Box<dyn Error>> {
-    let verifier = identity::create(&keygen.data, &keygen.name)?;
+    let verifier = identity::create(&keygen.data, &keygen.name, keygen.key_type)?;
     writeln!(io::stdout(), "{verifier}")?;
     Ok(())
 }
@@ -150,27 +149,6 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     let cosigner = identity::load(&serve.data)?;
     let witness = Witness::open(&serve.data, cosigner, logs)?;
     Ok(Config { address: serve.listen, limits: service::limits(), prefix: serve.prefix, tls, witness })
-}
-
-fn start_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Json => logs.json().init(),
-        LogFormat::Text => logs.init(),
-    }
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(reason, "the witness ends");
-    ExitCode::FAILURE
 }
 
 const EXAMPLES: &str = "\

@@ -108,4 +108,5 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[path = "request/tests.rs"]
 mod tests;

@@ -10,6 +10,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::decision::{RecordFlaw, Recorded};
 
+#[cfg(test)]
+pub(crate) mod faults;
+
 /// The records of one witness. While it lives, no other process has them.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -88,6 +91,9 @@ impl Store {
                 fs::remove_file(entry.path()).map_err(failed("remove", &entry.path()))?;
             }
         }
+        // A process that was killed may have named a record and not synced the name: from here on
+        // that record is shown to everyone and must not be forgotten.
+        sync_folder(&handle).map_err(failed("sync", &path))?;
         Ok(Self { handle, _lock: lock, path })
     }
 
@@ -109,7 +115,7 @@ impl Store {
     /// one, and the disk is not to be trusted.
     pub(crate) fn save(&self, origin: &str, recorded: &Recorded) -> io::Result<()> {
         rename_into(&self.path, &name(origin), &recorded.note().to_bytes())?;
-        self.handle.sync_all()
+        sync_folder(&self.handle)
     }
 }
 
@@ -127,15 +133,29 @@ pub(crate) fn replace(folder: &Path, name: &str, content: &[u8]) -> io::Result<(
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    sync_folder(&File::open(folder)?)
+}
+
+fn sync_folder(handle: &File) -> io::Result<()> {
+    #[cfg(test)]
+    faults::before(faults::Step::SyncFolder)?;
+    handle.sync_all()
 }
 
 /// Writers of one name take turns, so the temporary name needs no chance in it.
 fn rename_into(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = folder.join(format!("{TEMPORARY_PREFIX}{name}"));
+    #[cfg(test)]
+    faults::before(faults::Step::Create)?;
     let mut file = File::create(&temporary)?;
+    #[cfg(test)]
+    faults::before(faults::Step::Write(content))?;
     file.write_all(content)?;
+    #[cfg(test)]
+    faults::before(faults::Step::Sync)?;
     file.sync_all()?;
+    #[cfg(test)]
+    faults::before(faults::Step::Rename)?;
     fs::rename(&temporary, folder.join(name))
 }
 

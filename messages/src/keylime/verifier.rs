@@ -97,6 +97,19 @@ pub struct AddAgentExtension {
     /// How much later than its interval a quote may be before it counts as missed, milliseconds.
     #[serde(default)]
     pub tolerance_ms: Option<u64>,
+    /// Stored runtime policies the agent's own is put on top of, the lowest first.
+    #[serde(default)]
+    pub runtime_layers: Vec<RuntimeLayer>,
+}
+
+/// A layer of runtime policies: what any of them allows is allowed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeLayer {
+    /// What findings call it: `base`, `site`.
+    pub layer: String,
+    /// The name of a stored runtime policy; when the name is given another policy, the agent follows.
+    pub policy: String,
 }
 
 /// Results of `GET /v2.x/agents/{id}` at the verifier.

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use ledger_client::{LedgerClient, LedgerClientConfig};
+use logging::LogFormat;
 use registrar_protocol::EkCertificatePolicy;
 use registrar_server::{Config, PendingLimits, RateLimits};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 use transport::secret_memory::forbid_core_dumps;
 use transport::server::{Limits, Shutdown};
 use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls, certificates_from_pem};
@@ -82,23 +82,17 @@ struct Arguments {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logs(arguments.log_format);
+    logging::start(arguments.log_format);
     forbid_core_dumps();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+        Err(error) => return logging::failed("the registrar", &error),
     };
     match runtime.block_on(run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(error.as_ref()),
+        Err(error) => logging::failed("the registrar", error.as_ref()),
     }
 }
 
@@ -148,28 +142,6 @@ fn authorities(file: &PathBuf) -> Result<Vec<openssl::x509::X509>, Box<dyn Error
     let pem = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let read = certificates_from_pem(&pem);
     read.map_err(|error| format!("{} holds no PEM certificate: {error}", file.display()).into())
-}
-
-fn start_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => logs.json().init(),
-        LogFormat::Text => logs.init(),
-    }
-}
-
-fn failed(error: &dyn Error) -> ExitCode {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(reason, "the registrar ends");
-    ExitCode::FAILURE
 }
 
 const EXAMPLES: &str = "\

@@ -6,6 +6,7 @@ use std::time::Duration;
 use evidence::credential::MakeCredentialError;
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
+pub(crate) use logging::chain;
 use messages::envelope::{Empty, Envelope};
 use messages::{AgentId, AgentIdError};
 use openssl::error::ErrorStack;
@@ -95,18 +96,6 @@ impl Refusal {
     pub(crate) fn is_ours(&self) -> bool {
         self.answer().0.is_server_error()
     }
-}
-
-/// An error and everything below it, once each.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Success in Keylime's envelope.

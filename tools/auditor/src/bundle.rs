@@ -4,7 +4,7 @@ mod manifest;
 mod reader;
 mod writer;
 
-pub use manifest::{FORMAT, ListedEntry, Manifest, ManifestRejected};
+pub use manifest::{FORMAT, ListedEntry, ListedStamp, Manifest, ManifestRejected};
 pub use reader::{Bundle, BundleUnreadable, FileProblem};
 pub use writer::{BundleWriter, WriteError};
 
@@ -17,7 +17,9 @@ use messages::Digest;
 pub const MANIFEST: &str = "manifest.json";
 /// The checkpoint everything is proven against.
 pub const CHECKPOINT: &str = "checkpoint";
-/// The folders of a bundle; it has no others.
+/// The folder of the log's `timestamp` entries, there if the bundle lists any.
+pub const STAMPS_FOLDER: &str = "timestamps";
+/// The folders that every bundle has; with [`STAMPS_FOLDER`] there are no others.
 pub const FOLDERS: [&str; 5] = ["blobs", "checkpoints", "consistency", "entries", "proofs"];
 
 /// Path of the entry with that index.
@@ -30,6 +32,18 @@ pub fn entry_path(index: u64) -> String {
 #[must_use]
 pub fn proof_path(index: u64) -> String {
     format!("proofs/{index}.tlog-proof")
+}
+
+/// Path of the `timestamp` entry with that index.
+#[must_use]
+pub fn stamp_path(index: u64) -> String {
+    format!("{STAMPS_FOLDER}/{index}.cbor")
+}
+
+/// Path of the inclusion proof of the `timestamp` entry with that index.
+#[must_use]
+pub fn stamp_proof_path(index: u64) -> String {
+    format!("{STAMPS_FOLDER}/{index}.tlog-proof")
 }
 
 /// Path of the blob of that name.

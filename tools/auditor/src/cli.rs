@@ -4,13 +4,16 @@ mod arguments;
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
 };
 
-use arguments::{Arguments, Command, ExportArguments, ExtractArguments, LogKey, VerifyArguments};
+use arguments::{Arguments, Command, ExportArguments, ExtractArguments, LogKey, ReceiptArguments, VerifyArguments};
 use clap::Parser;
+use evidence::runtime_policy::Signers;
+use ledger_timestamp::Authorities;
+use ledger_tlog::cose::ReceiptVerifier;
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::policy::{Policy, WitnessQuorum};
 use messages::UnixMillis;
@@ -21,12 +24,15 @@ use crate::{
     extract::{Choice, extract},
     instant,
     ledger::{Ledger, TlsFiles},
+    receipt::{self, ReceiptQuestion, Subject},
     roots, text,
     verify::{self, Question},
 };
 
 /// Nothing was found false, but something could not be done.
 const EXIT_FAILED: u8 = 3;
+/// Something is false.
+const EXIT_FALSE: u8 = 1;
 /// The arguments cannot be used.
 const EXIT_USAGE: u8 = 2;
 
@@ -36,6 +42,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.command {
         Command::Export(arguments) => run_export(&arguments),
+        Command::Receipt(arguments) => run_receipt(&arguments),
         Command::Verify(arguments) => run_verify(&arguments),
         Command::Extract(arguments) => run_extract(&arguments),
     };
@@ -79,8 +86,8 @@ fn run_export(arguments: &ExportArguments) -> Result<u8, Failure> {
     let (entries, blobs, size) = (exported.entries, exported.blobs, exported.tree_size);
     let folder = arguments.output.display();
     print(&format!(
-        "Exported {entries} entries of {} with {blobs} blobs and {} beacons, proven in a log of {size}, to {folder}\n",
-        arguments.agent, exported.checkpoints
+        "Exported {entries} entries of {} with {blobs} blobs, {} beacons and {} time-stamps, proven in a log of {size}, to {folder}\n",
+        arguments.agent, exported.checkpoints, exported.timestamps
     ));
     print(&format!("Check it with: attestry-audit verify {folder} --log-key VKEY --roots DIR\n"));
     Ok(0)
@@ -98,7 +105,11 @@ fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
     let agent = arguments.agent.as_ref();
     let witnesses = arguments.witness_policy.as_deref().map(|path| read_policy(path, &log_key)).transpose()?;
     let witnesses = witnesses.as_ref();
-    let question = Question { log_key: &log_key, roots: roots.as_ref(), agent, from, to, witnesses };
+    let stamps = read_authorities(&arguments.tsa_ca, &arguments.tsa_crl)?;
+    let signers = read_signers(&arguments.policy_key)?;
+    let policy_signers = signers.as_ref();
+    let (roots, stamps) = (roots.as_ref(), stamps.as_ref());
+    let question = Question { log_key: &log_key, roots, agent, from, to, policy_signers, witnesses, stamps };
     let report = verify::verify(&arguments.bundle, &question);
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
@@ -156,6 +167,58 @@ fn read_key(text: &str) -> Result<NoteVerifier, Failure> {
     }
 }
 
+fn run_receipt(arguments: &ReceiptArguments) -> Result<u8, Failure> {
+    let read = |path: &Path| read_file(path, EXIT_FAILED);
+    let pem = read_file(&arguments.key, EXIT_USAGE)?;
+    let key = ReceiptVerifier::from_pem(&pem).map_err(|error| usage(&error))?;
+    let log_key = arguments.log_key.as_ref().map(|LogKey(text)| read_key(text)).transpose()?;
+    let checkpoint = arguments.checkpoint.as_deref().map(read).transpose()?;
+    let entry = arguments.entry.as_deref().map(read).transpose()?;
+    let older = arguments.old_checkpoint.as_deref().map(read).transpose()?;
+    let subject = match (&entry, &older) {
+        (Some(entry), _) => Subject::Entry(entry),
+        (None, older) => Subject::Older(older.as_deref().unwrap_or_default()),
+    };
+    let question = ReceiptQuestion { key: &key, log_key: log_key.as_ref(), subject, checkpoint: checkpoint.as_deref() };
+    let report = match receipt::check(&read(&arguments.receipt)?, &question) {
+        Ok(report) => report,
+        Err(problem) if problem.is_false() => {
+            print(&format!("FALSE: {}.\n", cause::chain(&problem)));
+            return Ok(EXIT_FALSE);
+        }
+        Err(problem) => return Err(usage(&problem)),
+    };
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
+    } else {
+        text::render_receipt(&report)
+    };
+    print(&text);
+    Ok(0)
+}
+
+/// None if no root is named: then stamps prove no time.
+fn read_authorities(roots: &[PathBuf], lists: &[PathBuf]) -> Result<Option<Authorities>, Failure> {
+    let mut authorities = Authorities::new();
+    for path in roots {
+        let added = authorities.trust_pem(&read_file(path, EXIT_USAGE)?);
+        added.map_err(|error| unusable("--tsa-ca", path, &error))?;
+    }
+    for path in lists {
+        let added = authorities.add_revocation_list(&read_file(path, EXIT_USAGE)?);
+        added.map_err(|error| unusable("--tsa-crl", path, &error))?;
+    }
+    Ok((!roots.is_empty()).then_some(authorities))
+}
+
+fn unusable(option: &str, path: &Path, error: &dyn std::error::Error) -> Failure {
+    Failure { code: EXIT_USAGE, text: format!("{option} {}: {}", path.display(), cause::chain(error)) }
+}
+
+fn read_file(path: &Path, code: u8) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure { code, text: format!("cannot read {}: {error}", path.display()) })
+}
+
 /// The witnesses of a tlog-policy file, which must be for this log if it names any.
 fn read_policy(path: &Path, log_key: &NoteVerifier) -> Result<WitnessQuorum, Failure> {
     let usage = |text| Failure { code: EXIT_USAGE, text };
@@ -167,6 +230,20 @@ fn read_policy(path: &Path, log_key: &NoteVerifier) -> Result<WitnessQuorum, Fai
         return Err(usage(format!("--witness-policy {} is for other logs than {log_key}", path.display())));
     }
     Ok(policy.quorum().clone())
+}
+
+/// Who may sign runtime policies; nothing if nobody is named.
+fn read_signers(paths: &[PathBuf]) -> Result<Option<Signers>, Failure> {
+    let usage = |path: &Path, text: String| Failure {
+        code: EXIT_USAGE,
+        text: format!("--policy-key {}: {text}", path.display()),
+    };
+    let mut signers = Signers::new();
+    for path in paths {
+        let pem = std::fs::read(path).map_err(|error| usage(path, error.to_string()))?;
+        signers.trust(&path.display().to_string(), &pem).map_err(|error| usage(path, cause::chain(&error)))?;
+    }
+    Ok((!paths.is_empty()).then_some(signers))
 }
 
 /// Writes to stdout; a reader that has gone away is no error.

@@ -1,6 +1,7 @@
 //! Making a bundle: which entries, and everything that proves them.
 
 mod selection;
+mod stamps;
 
 use std::{
     collections::BTreeSet,
@@ -23,9 +24,10 @@ use ledger_tlog::{
 };
 use messages::{AgentId, Digest, UnixMillis, cbor::CborError};
 use selection::Selection;
+use stamps::Span;
 
 use crate::{
-    bundle::{BundleWriter, FORMAT, ListedEntry, Manifest, NamesBlobs, WriteError},
+    bundle::{BundleWriter, FORMAT, ListedEntry, ListedStamp, Manifest, NamesBlobs, WriteError},
     ledger::{Ledger, LedgerUnavailable, Tiles, TilesError},
 };
 
@@ -56,6 +58,8 @@ pub struct Exported {
     pub blobs: usize,
     /// Beacons in it.
     pub checkpoints: usize,
+    /// Time-stamps in it.
+    pub timestamps: usize,
     /// Entries under its checkpoint.
     pub tree_size: u64,
     /// Blobs that entries name and the ledger does not keep.
@@ -143,11 +147,14 @@ pub fn export(ledger: &Ledger, request: &Request<'_>, target: &Path) -> Result<E
         entries: Vec::new(),
         blobs: BTreeSet::new(),
         beacons: BTreeSet::new(),
+        span: Span::default(),
+        stamps: Vec::new(),
     };
     for (index, bytes) in selection.context() {
         work.entry(*index, bytes)?;
     }
     selection.run(ledger, request.agent, |index, bytes| work.entry(index, bytes))?;
+    work.write_stamps()?;
     let blobs_missing = work.write_blobs()?;
     work.write_beacons()?;
     let manifest = Manifest {
@@ -160,12 +167,14 @@ pub fn export(ledger: &Ledger, request: &Request<'_>, target: &Path) -> Result<E
         entries: work.entries,
         blobs: work.blobs.difference(&blobs_missing.iter().copied().collect()).copied().collect(),
         checkpoints: work.beacons.into_iter().collect(),
+        timestamps: work.stamps,
         digest: Digest::ZERO,
     };
     let exported = Exported {
         entries: manifest.entries.len(),
         blobs: manifest.blobs.len(),
         checkpoints: manifest.checkpoints.len(),
+        timestamps: manifest.timestamps.len(),
         tree_size: manifest.tree_size,
         blobs_missing,
     };
@@ -209,6 +218,8 @@ struct Work<'a> {
     entries: Vec<ListedEntry>,
     blobs: BTreeSet<Digest>,
     beacons: BTreeSet<u64>,
+    span: Span,
+    stamps: Vec<ListedStamp>,
 }
 
 impl Work<'_> {
@@ -216,15 +227,21 @@ impl Work<'_> {
     fn entry(&mut self, index: u64, bytes: &[u8]) -> Result<(), ExportError> {
         let entry = Entry::decode(bytes).map_err(|source| ExportError::Entry { index, source })?;
         self.note_names(&entry).map_err(|source| ExportError::Body { index, source })?;
+        self.span.take(index, &entry);
+        let proof = self.proof(index, bytes)?;
+        self.writer.entry(index, bytes, proof.as_bytes())?;
+        self.entries.push(ListedEntry { index, seq: entry.seq, kind: entry.kind.name().to_owned() });
+        Ok(())
+    }
+
+    /// The text of an entry's inclusion proof.
+    fn proof(&mut self, index: u64, bytes: &[u8]) -> Result<String, ExportError> {
         let inclusion = self.tiles.inclusion(index).map_err(ExportError::Proof)?;
         let leaf = ledger_tlog::hash::leaf_hash(bytes);
         // Found here, a damaged ledger is its operator's to mend; found by an auditor, it is a false log.
         verify_inclusion(&leaf, index, &self.head, &inclusion)
             .map_err(|source| ExportError::NotIncluded { index, source })?;
-        let proof = TlogProof { extra: None, index, inclusion, note: self.note.clone() };
-        self.writer.entry(index, bytes, proof.to_string().as_bytes())?;
-        self.entries.push(ListedEntry { index, seq: entry.seq, kind: entry.kind.name().to_owned() });
-        Ok(())
+        Ok(TlogProof { extra: None, index, inclusion, note: self.note.clone() }.to_string())
     }
 
     fn note_names(&mut self, entry: &Entry) -> Result<(), CborError> {

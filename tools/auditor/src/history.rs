@@ -157,6 +157,14 @@ impl History {
         self.run_start == 0 && self.entries.first().is_some_and(|entry| entry.seq == 0)
     }
 
+    /// The policies of the agent, of before the run too: they are in force in it.
+    pub(crate) fn agent_policies(&self) -> impl Iterator<Item = (&ProvenEntry, &AgentPolicy)> {
+        self.entries.iter().filter_map(|entry| match &entry.body {
+            Decoded::Policy(policy) => Some((entry, policy)),
+            _ => None,
+        })
+    }
+
     pub(crate) fn quotes(&self) -> impl Iterator<Item = (usize, &ProvenEntry, &QuoteBody)> {
         self.run().filter_map(|(position, entry)| match &entry.body {
             Decoded::Quote(quote) => Some((position, entry, quote.as_ref())),

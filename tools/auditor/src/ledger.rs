@@ -6,9 +6,9 @@ mod tls;
 use std::{fmt, io, time::Duration};
 
 use messages::{
-    AgentId, Digest,
+    AgentId, Digest, UnixMillis,
     cbor::{self, CborError},
-    ledger::{BLOB_BYTES_MAX, ENTRY_BYTES_MAX, EntryPage},
+    ledger::{BLOB_BYTES_MAX, ENTRY_BYTES_MAX, EntryPage, FLEET_PATH},
 };
 use ureq::{Agent, http::Uri};
 
@@ -21,6 +21,8 @@ const PAGE_ENTRIES: u64 = 512;
 const PAGE_BYTES_MAX: usize = 512 * (ENTRY_BYTES_MAX + 32) + 64;
 /// Bytes of a checkpoint's note or a tile at most: notes are limited to 1,000,000 bytes.
 const NOTE_BYTES_MAX: usize = 1_000_000;
+/// Bytes of a number in a CBOR array at most.
+const SEQ_BYTES_MAX: usize = 16;
 /// Longest wait for one answer, its body included: 32 MiB of blob at 1 MB/s.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -131,7 +133,37 @@ impl Ledger {
     /// # Errors
     /// [`LedgerUnavailable`].
     pub fn entries(&self, agent: &AgentId, from_seq: u64) -> Result<EntryPage, LedgerUnavailable> {
-        let path = format!("/ledger/v1/agents/{agent}/entries?from_seq={from_seq}&limit={PAGE_ENTRIES}");
+        self.chain_entries(agent.as_str(), from_seq)
+    }
+
+    /// Entries of the fleet's chain, likewise.
+    ///
+    /// # Errors
+    /// [`LedgerUnavailable`].
+    pub fn fleet_entries(&self, from_seq: u64) -> Result<EntryPage, LedgerUnavailable> {
+        self.chain_entries(FLEET_PATH, from_seq)
+    }
+
+    /// Number of the first entry of the fleet's chain recorded at or after `time`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`LedgerUnavailable`].
+    pub fn fleet_seq_at(&self, time: UnixMillis) -> Result<Option<u64>, LedgerUnavailable> {
+        let path = format!("/ledger/v1/agents/{FLEET_PATH}/seq-at?ms={}", time.0);
+        let bytes = match self.get(&path, SEQ_BYTES_MAX) {
+            Err(LedgerUnavailable::Status { status: 404, .. }) => return Ok(None),
+            answer => answer?,
+        };
+        let [seq]: [u64; 1] = cbor::decode(&bytes).map_err(|source| LedgerUnavailable::Malformed {
+            url: self.at(&path),
+            expected: "a number of an entry",
+            source,
+        })?;
+        Ok(Some(seq))
+    }
+
+    fn chain_entries(&self, chain: &str, from_seq: u64) -> Result<EntryPage, LedgerUnavailable> {
+        let path = format!("/ledger/v1/agents/{chain}/entries?from_seq={from_seq}&limit={PAGE_ENTRIES}");
         let bytes = self.get(&path, PAGE_BYTES_MAX)?;
         let expected = "a page of entries";
         cbor::decode(&bytes).map_err(|source| LedgerUnavailable::Malformed { url: self.at(&path), expected, source })

@@ -11,6 +11,7 @@ pub mod extract;
 mod history;
 mod instant;
 pub mod ledger;
+pub mod receipt;
 pub mod report;
 pub mod roots;
 pub mod statement;

@@ -25,6 +25,8 @@ pub enum CheckName {
     Blobs,
     /// Every beacon is a checkpoint of this log that precedes its quote.
     Beacons,
+    /// Every time-stamp the log names is on a checkpoint of this log, and unaltered.
+    Timestamps,
     /// EK, AK and id are bound, and the EK certificate leads to a trusted root.
     Identity,
     /// Every quote answers the challenge its place in the chain gives.
@@ -43,7 +45,7 @@ pub enum CheckName {
 
 impl CheckName {
     /// Every check, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Files,
         Self::Checkpoint,
         Self::Inclusion,
@@ -51,6 +53,7 @@ impl CheckName {
         Self::Chain,
         Self::Blobs,
         Self::Beacons,
+        Self::Timestamps,
         Self::Identity,
         Self::Nonces,
         Self::Quotes,
@@ -71,6 +74,7 @@ impl CheckName {
             Self::Chain => "chain",
             Self::Blobs => "blobs",
             Self::Beacons => "beacons",
+            Self::Timestamps => "timestamps",
             Self::Identity => "identity",
             Self::Nonces => "nonces",
             Self::Quotes => "quotes",
@@ -91,6 +95,7 @@ impl CheckName {
             Self::Entries => "each entry and its body is well-formed",
             Self::Chain => "the entries are the agent's own, in order, without a hole",
             Self::Blobs => "each blob is the one an entry names",
+            Self::Timestamps => "each time-stamp is on a checkpoint of this log, unaltered",
             Self::Beacons => "each quote's beacon is an earlier checkpoint of this log",
             Self::Identity => "EK, AK and id are bound; the EK certificate leads to a trusted root",
             Self::Nonces => "each quote answers its own challenge, or was not passed",

@@ -72,6 +72,9 @@ pub struct Statement {
     /// What witnesses prove of the times; none without a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bounds: Option<Bounds>,
+    /// What time-stamping authorities prove of the times; none without a stamp of one that is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stamped: Option<StampBounds>,
     /// Labels of the last policy in force, `name=value`.
     pub labels: Vec<String>,
     /// Milliseconds in each state.
@@ -103,6 +106,36 @@ pub struct Bounds {
     /// All entries were in the log before this.
     #[serde(serialize_with = "rfc_3339")]
     pub all_before: UnixMillis,
+}
+
+/// Times that time-stamping authorities vouch for, by their own clocks and with their own statement of accuracy.
+///
+/// A strength of its own, apart from the witnesses': each of the authorities would have had to sign a false time, or
+/// lose its key. They say nothing of how early something was made, nor that the log shows everyone the same.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct StampBounds {
+    /// The run's first authentic quote was in the log before this.
+    #[serde(serialize_with = "rfc_3339_if")]
+    pub first_quote_before: Option<UnixMillis>,
+    /// All entries were in the log before this; none if no stamp is on a tree that has the last one.
+    #[serde(serialize_with = "rfc_3339_if")]
+    pub all_before: Option<UnixMillis>,
+    /// The stamps behind it, ascending by time.
+    pub stamps: Vec<Stamp>,
+}
+
+/// One stamp that is believed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Stamp {
+    /// The first so many entries were there.
+    pub tree_size: u64,
+    /// Subject of the certificate that signed.
+    pub authority: String,
+    /// The token's time and its accuracy added.
+    #[serde(serialize_with = "rfc_3339")]
+    pub before: UnixMillis,
+    /// `checked` if the auditor's lists cover the chain, `unknown` if not.
+    pub revocation: &'static str,
 }
 
 /// What the run of entries holds, whole run, not only the interval.
@@ -139,7 +172,7 @@ pub(crate) fn draw(
     history: &History,
     interval: Interval,
     findings: &Findings,
-    bounds: Option<Bounds>,
+    (bounds, stamped): (Option<Bounds>, Option<StampBounds>),
 ) -> Option<Statement> {
     let (_, first) = history.run().next()?;
     let (last_position, last) = history.run().next_back()?;
@@ -151,11 +184,14 @@ pub(crate) fn draw(
     Some(Statement {
         from: start,
         to: end,
-        clock: match bounds {
-            None => "claimed by the log's clock, not proven",
-            Some(_) => "claimed by the log's clock, proven by witnesses within the bounds",
+        clock: match (bounds, &stamped) {
+            (None, None) => "claimed by the log's clock, not proven",
+            (None, Some(_)) => "claimed by the log's clock, bounded above by time-stamps",
+            (Some(_), None) => "claimed by the log's clock, proven by witnesses within the bounds",
+            (Some(_), Some(_)) => "claimed by the log's clock, proven by witnesses and time-stamps within the bounds",
         },
         bounds,
+        stamped,
         labels: history
             .policy(policy)
             .map(|policy| policy.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect())
@@ -278,15 +314,20 @@ fn count(history: &History, findings: &Findings) -> Counts {
 pub(crate) fn not_proven(
     history: &History,
     tree_size: u64,
-    bounds: Option<Bounds>,
+    (bounds, stamped): (Option<Bounds>, Option<&StampBounds>),
     cosignatures_checked: bool,
 ) -> Vec<String> {
-    let mut list = vec![match bounds {
-        None => "the times: they are the log's own clock, and nothing outside the log confirms them".to_owned(),
-        Some(_) => {
-            "the times more exactly than the witnesses' bounds: in between they are the log's own clock".to_owned()
+    let times = match (bounds, stamped) {
+        (None, None) => "the times: they are the log's own clock, and nothing outside the log confirms them",
+        (None, Some(_)) => {
+            "the times beyond the time-stamps' bounds: how long before them something happened is the log's own clock"
         }
-    }];
+        (Some(_), None) => "the times more exactly than the witnesses' bounds: in between they are the log's own clock",
+        (Some(_), Some(_)) => {
+            "the times more exactly than the bounds of witnesses and time-stamps: in between they are the log's own clock"
+        }
+    };
+    let mut list = vec![times.to_owned()];
     if let Some((_, last)) = history.run().next_back() {
         list.push(format!(
             "that nothing follows entry {} (seq {}): later entries of the agent, below the checkpoint's {tree_size} or after it, are not ruled out",

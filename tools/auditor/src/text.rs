@@ -6,6 +6,7 @@ use messages::UnixMillis;
 
 use crate::{
     instant,
+    receipt::ReceiptReport,
     report::{Check, Conclusion, Outcome, Report},
     statement::Statement,
 };
@@ -27,6 +28,32 @@ pub fn render(report: &Report) -> String {
     if !report.not_proven.is_empty() {
         out.push_str("\nNot proven by this bundle:\n");
         report.not_proven.iter().for_each(|line| line_to(&mut out, format_args!("  - {line}")));
+    }
+    out
+}
+
+/// Writes what a receipt proves for a person.
+#[must_use]
+pub fn render_receipt(report: &ReceiptReport) -> String {
+    let mut out = String::new();
+    let ReceiptReport { tree_size, root, key_id, .. } = report;
+    match (report.index, report.old_size) {
+        (Some(index), _) => {
+            line_to(&mut out, format_args!("VERIFIED: the entry is number {index} in a tree of {tree_size} entries."));
+        }
+        (None, old) => {
+            let old = old.unwrap_or_default();
+            line_to(&mut out, format_args!("VERIFIED: the tree of {old} entries is unchanged in one of {tree_size}."));
+        }
+    }
+    line_to(&mut out, format_args!("  root    {root}"));
+    line_to(&mut out, format_args!("  key     {key_id}"));
+    line_to(&mut out, format_args!("  issuer  {} (by its own word)", report.issuer.as_deref().unwrap_or("not named")));
+    if !report.size_confirmed {
+        line_to(
+            &mut out,
+            format_args!("Numbers are not signed, the root alone is; give --checkpoint to confirm them."),
+        );
     }
     out
 }
@@ -107,6 +134,21 @@ fn state(statement: &Statement, out: &mut String) {
         line_to(out, format_args!("  first quote made after    {}  (witnesses)", at(bounds.first_quote_after)));
         line_to(out, format_args!("  last quote made after     {}  (witnesses)", at(bounds.last_quote_after)));
         line_to(out, format_args!("  all in the log before     {}  (witnesses)", at(Some(bounds.all_before))));
+    }
+    if let Some(stamped) = &statement.stamped {
+        let at = |bound: Option<UnixMillis>| bound.map_or_else(|| "unknown".to_owned(), instant::format);
+        line_to(out, format_args!("  first quote in the log before {}  (time-stamps)", at(stamped.first_quote_before)));
+        line_to(out, format_args!("  all in the log before         {}  (time-stamps)", at(stamped.all_before)));
+        for stamp in stamped.stamps.iter().take(SHOWN_MAX) {
+            let (before, size) = (instant::format(stamp.before), stamp.tree_size);
+            line_to(
+                out,
+                format_args!(
+                    "    {size} entries before {before}, by {}, revocation {}",
+                    stamp.authority, stamp.revocation
+                ),
+            );
+        }
     }
     for period in statement.periods.iter().take(SHOWN_MAX) {
         let (from, to) = (instant::format(period.from), instant::format(period.to));

@@ -10,12 +10,14 @@ mod identity;
 mod quotes;
 pub(crate) use quotes::{Findings, values_of};
 mod releases;
+mod stamps;
 mod verdicts;
 mod witnesses;
 
 use std::path::Path;
 
-use evidence::ek_certificate::TrustStore;
+use evidence::{ek_certificate::TrustStore, runtime_policy::Signers};
+use ledger_timestamp::Authorities;
 use ledger_tlog::{
     checkpoint::{AuthenticCheckpoint, Checkpoint},
     key::NoteVerifier,
@@ -43,14 +45,19 @@ pub struct Question<'a> {
     pub from: Option<UnixMillis>,
     /// End of the interval; the bundle's own if none.
     pub to: Option<UnixMillis>,
+    /// Who may sign runtime policies. If given, each runtime policy in force must come in an envelope that one of
+    /// them signed; without them the envelopes are only held against the keys recorded with them.
+    pub policy_signers: Option<&'a Signers>,
     /// The witnesses trusted, and how many of them must have cosigned; without them cosignatures
     /// are passed over.
     pub witnesses: Option<&'a WitnessQuorum>,
+    /// The time-stamping authorities trusted, with revocation lists; without them a stamp proves no time.
+    pub stamps: Option<&'a Authorities>,
 }
 
 /// Checks the bundle in `folder`.
 ///
-/// In order: files, checkpoint, inclusion, entries, chain, blobs, beacons, identity, nonces,
+/// In order: files, checkpoint, inclusion, entries, chain, blobs, beacons, timestamps, identity, nonces,
 /// quotes, verdicts, appraisal, releases, coverage. If one of the first five fails the rest is
 /// not run, since it would judge bytes nobody vouches for.
 #[must_use]
@@ -100,7 +107,14 @@ fn authenticate(folder: &Path, question: &Question<'_>, report: &mut Report) -> 
 impl Audit {
     fn judge(&self, question: &Question<'_>, report: &mut Report) {
         let agent = &self.bundle.manifest().agent;
-        let (check, blobs) = blobs::check(&self.bundle, &self.history);
+        let ground = stamps::Ground {
+            bundle: &self.bundle,
+            checkpoint: &self.checkpoint,
+            checkpoint_bytes: &self.checkpoint_bytes,
+            question,
+        };
+        let stamps = stamps::prove(ground);
+        let (check, blobs) = blobs::check(&self.bundle, &self.history, stamps.blobs());
         report.add(check);
         report.add(beacons::check(&self.bundle, &self.history, &self.checkpoint, &self.checkpoint_bytes, question));
         let (check, identities) = identity::check(&self.history, &blobs, agent, question);
@@ -109,19 +123,21 @@ impl Audit {
         report.add(quotes::check_nonces(&self.history, &findings));
         report.add(quotes::check_quotes(&self.history, &findings));
         report.add(verdicts::check(&self.history));
-        report.add(appraisal::check(&self.history, &blobs, &identities, &findings));
+        report.add(appraisal::check(&self.history, &blobs, &identities, &findings, question));
         report.add(releases::check(&self.history));
         let manifest = self.bundle.manifest();
         let interval = statement::Interval { from: question.from.or(manifest.from), to: question.to.or(manifest.to) };
         report.add(chain::check_coverage(&self.history, interval));
         let bounds = witnesses::bounds(&self.bundle, &self.history, &findings, &self.checkpoint_bytes, question);
-        report.statement = statement::draw(&self.history, interval, &findings, bounds);
+        let (check, stamped) = stamps.judge(ground, &blobs, &self.history, &findings);
+        report.add(check);
         report.not_proven = statement::not_proven(
             &self.history,
             self.checkpoint.tree_head().tree_size,
-            bounds,
+            (bounds, stamped.as_ref()),
             question.witnesses.is_some(),
         );
+        report.statement = statement::draw(&self.history, interval, &findings, (bounds, stamped));
     }
 }
 

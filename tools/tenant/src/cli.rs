@@ -3,6 +3,8 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger_server::StampingAuthority;
+use logging::LogFormat;
 use messages::AgentId;
 
 use crate::policy::PolicyToolsArguments;
@@ -96,6 +98,21 @@ pub(crate) struct UpArguments {
     /// Authorities of the witnesses' servers, PEM; needed for https addresses
     #[arg(long, value_name = "FILE", requires = "witness_policy")]
     pub(crate) witness_ca: Option<PathBuf>,
+    /// Time-stamping authority (RFC 3161) for the log's checkpoints; repeat for several. Without a name it has its host's
+    #[arg(long, value_name = "[NAME=]URL", requires = "tsa_ca")]
+    pub(crate) tsa: Vec<StampingAuthority>,
+    /// The authorities' roots, PEM: tokens that do not lead there are refused
+    #[arg(long, value_name = "FILE", requires = "tsa")]
+    pub(crate) tsa_ca: Option<PathBuf>,
+    /// Whom to trust with https to the authorities, PEM
+    #[arg(long, value_name = "FILE", requires = "tsa")]
+    pub(crate) tsa_tls_ca: Option<PathBuf>,
+    /// Time between stamps while entries come
+    #[arg(long, default_value_t = 3_600, value_name = "S")]
+    pub(crate) tsa_interval: u64,
+    /// How long before a stamp's certificate expires it is renewed
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    pub(crate) tsa_renew_days: u32,
     /// Serve checkpoint and tiles without a client certificate
     #[arg(long)]
     pub(crate) public_log: bool,
@@ -105,12 +122,6 @@ pub(crate) struct UpArguments {
     /// How to write the log on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    Json,
-    Text,
 }
 
 #[derive(Args, Debug)]
@@ -178,6 +189,9 @@ pub(crate) struct PolicyArguments {
     /// Name of a runtime policy at the verifier; with --runtime-policy the name to keep it under
     #[arg(long, value_name = "NAME")]
     pub(crate) runtime_policy_name: Option<String>,
+    /// A runtime policy at the verifier to put below this one, the lowest first, e.g. base=debian-13
+    #[arg(long = "runtime-layer", value_name = "LAYER=NAME", value_parser = label)]
+    pub(crate) runtime_layers: Vec<(String, String)>,
     /// PEM of the key or certificate that must have signed the runtime policy
     #[arg(long, value_name = "FILE", requires = "runtime_policy")]
     pub(crate) runtime_policy_key: Option<PathBuf>,

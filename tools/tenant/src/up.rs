@@ -3,10 +3,10 @@
 //! They speak with each other as they would apart, over mutual TLS on the loopback interface.
 
 mod material;
-mod witnesses;
+mod outside;
 
 use std::{
-    fs, io,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
 };
@@ -21,7 +21,7 @@ use transport::server::{Limits, Shutdown, ShutdownHandle};
 use verifier_server::{Notify, Polling, Webhook};
 
 use crate::{
-    cli::{LogFormat, UpArguments},
+    cli::UpArguments,
     failure::Failure,
     output::outln,
     site::{Endpoints, Site},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub(crate) async fn run(arguments: Box<UpArguments>) -> Result<(), Failure> {
-    start_logging(arguments.log_format);
+    logging::start(arguments.log_format);
     let site = Site::new(&arguments.data.data);
     create_folders(&site)?;
     let material = Material::open(&site, &arguments)?;
@@ -59,9 +59,8 @@ async fn start_ledger(
     material: &Material,
     shutdown: Shutdown,
 ) -> Result<ledger_server::Running, Failure> {
-    let witnesses = arguments.witness_policy.as_deref();
-    let witnesses = witnesses.map(|policy| witnesses::load(policy, arguments.witness_ca.as_deref())).transpose()?;
-    let log = LogConfig { origin: arguments.origin.clone(), witnesses, ..LogConfig::new(site.ledger()) };
+    let (stamping, witnesses) = (outside::stamping(arguments)?, outside::witnesses(arguments)?);
+    let log = LogConfig { origin: arguments.origin.clone(), stamping, witnesses, ..LogConfig::new(site.ledger()) };
     let config = ledger_server::Config {
         address: SocketAddr::new(arguments.listen, arguments.ledger_port),
         limits: Limits::default(),
@@ -159,16 +158,6 @@ async fn until_stopped(
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Failure::system("close the ledger", error)),
         Err(error) => Err(Failure::system("close the ledger", error)),
-    }
-}
-
-fn start_logging(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(false).init(),
     }
 }
 

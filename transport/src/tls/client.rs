@@ -47,6 +47,8 @@ impl ClientTls {
             .and_then(|mut builder| {
                 builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
                 builder.set_verify(SslVerifyMode::PEER);
+                // One read takes a whole record instead of its head first.
+                builder.set_read_ahead(true);
                 Ok(builder)
             })
             .map_err(TlsError::during("set up a TLS client"))?;

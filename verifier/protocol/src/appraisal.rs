@@ -5,6 +5,7 @@ mod boot;
 mod findings;
 mod lists;
 mod runtime;
+mod tpm;
 
 use evidence::{
     algorithm::{Digest, EncryptionAlgorithm, HashAlgorithm, SignatureScheme},
@@ -146,32 +147,44 @@ impl Appraisal {
 /// 2. the quote is well-formed, the bank and the signature's hash are the one claimed;
 /// 3. the quote is authentic: [`evidence::quote::Quote::verify`] with the nonce's bytes and exactly
 ///    the registers of [`Reference::selection`];
-/// 4. its clock follows the last accepted one ([`ClockInfo::follows`]);
+/// 4. its clock follows the last accepted one ([`ClockInfo::follows`]) as the TPM policy's rules want it, its
+///    firmware is not denied, hash and key are as strong as asked;
 /// 5. the payload key's register holds the hash of the key that came along;
 /// 6. every register that policy names is there and holds one of its values;
 /// 7. the boot log is there, gives the quoted registers and is what the measured-boot policy accepts,
 ///    or was judged so before over the same log and registers;
 /// 8. the measurement list is there, continues what was known and gives the quoted register, and
-///    every entry is allowed by the runtime policy in force when it was first seen.
+///    every entry is allowed by the runtime policy in force when it was first seen;
+/// 9. a reboot is allowed, if need be by a boot log that was found right in step 7.
 ///
 /// What is required is read from `reference` alone; nothing in the evidence can leave a check out.
-/// Steps 4 to 8 look at an authentic quote only: values that nobody signed are no facts.
+/// Steps 4 to 9 look at an authentic quote only: values that nobody signed are no facts.
 pub fn appraise(reference: &Reference<'_>, nonce: &[u8], evidence: &Evidence, lists: &Lists) -> Appraisal {
     let mut findings = Findings::default();
     let mut unanswered = false;
     let mut boot = None;
     let mut ima_state = None;
+    let rules = reference.policy.rules();
     let bank = check_algorithms(reference, evidence, &mut findings);
     let quote = authenticate(reference, nonce, evidence, bank, &mut findings, &mut unanswered);
     let mut clock = None;
     if let Some(quote) = &quote {
-        clock = check_clock(quote.clock_info(), reference.previous_clock, &mut findings);
+        let step;
+        (clock, step) = tpm::check_clock(quote.clock_info(), reference.previous_clock, rules, &mut findings);
+        tpm::check_firmware(quote.firmware_version(), rules, &mut findings);
+        tpm::check_floors(reference.ak.public(), quote.values().bank().algorithm(), rules, &mut findings);
         if check_payload_key(quote.values(), evidence.payload_key(), &mut findings).is_err() {
             unanswered = true;
         }
-        check_registers(quote.values(), reference.policy, &mut findings);
+        tpm::check_registers(quote.values(), reference.policy, &mut findings);
         match judge_lists(reference, quote, lists, &mut findings) {
-            Ok(judged) => (boot, ima_state) = judged,
+            Ok(judged) => {
+                (boot, ima_state) = judged;
+                let booted_right = boot.as_ref().is_some_and(BootJudgement::passed);
+                if tpm::check_reset(step, booted_right, rules, &mut findings) {
+                    clock = None;
+                }
+            }
             Err(CryptoUnavailable { .. }) => unanswered = true,
         }
     }
@@ -266,22 +279,6 @@ fn authenticate(
     }
 }
 
-fn check_clock(found: &ClockInfo, previous: Option<ClockInfo>, findings: &mut Findings) -> Option<ClockInfo> {
-    // The first quote has nothing to follow, but its own word must be good.
-    let rejected = match previous {
-        Some(previous) => found.follows(&previous).err().map(|rejected| rejected.to_string()),
-        None if found.safe => None,
-        None => Some("the TPM says its clock is not safe".to_owned()),
-    };
-    match rejected {
-        None => Some(*found),
-        Some(text) => {
-            findings.quote("quote_validation", text);
-            None
-        }
-    }
-}
-
 fn check_payload_key(
     values: &PcrValues,
     payload_key: Option<&str>,
@@ -307,24 +304,6 @@ fn check_payload_key(
 fn extended_once(algorithm: HashAlgorithm, data: &[u8]) -> Result<Digest, CryptoUnavailable> {
     let zero = Digest::zero(algorithm);
     algorithm.digest(&[zero.as_bytes(), algorithm.digest(data)?.as_bytes()].concat())
-}
-
-fn check_registers(values: &PcrValues, policy: &TpmPolicy, findings: &mut Findings) {
-    let mut missing = Vec::new();
-    for (index, allowed) in policy.requirements() {
-        let Some(found) = values.get(index) else {
-            missing.push(index.to_string());
-            continue;
-        };
-        if !allowed.iter().any(|value| value == found.as_bytes()) {
-            let expected: Vec<String> = allowed.iter().map(hex::encode).collect();
-            let text = format!("PCR {index} is {found}; expected one of {}", expected.join(", "));
-            findings.pcr(&format!("invalid_pcr_{index}"), text);
-        }
-    }
-    if !missing.is_empty() {
-        findings.pcr("missing_pcrs", format!("policy names PCR {}, which is not quoted", missing.join(", ")));
-    }
 }
 
 /// PCR 0 to 9: what IMA's `boot_aggregate` sums up.

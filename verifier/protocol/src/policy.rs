@@ -2,6 +2,7 @@
 
 mod measured_boot;
 mod runtime;
+mod tpm_rules;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,8 +11,13 @@ use evidence::{
     pcr::{PcrBank, PcrIndex, PcrSelection},
 };
 pub use measured_boot::{MeasuredBootPolicy, MeasuredBootPolicyError};
-pub use runtime::{RuntimePolicyError, SignedPolicyError, compile_runtime, opened};
+pub use runtime::{
+    RuntimePolicyError, RuntimeStack, SignedPolicyError, StackLayer, alone, compile_layer, compile_runtime, opened,
+    read_keyring,
+};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use tpm_rules::RulesText;
+pub use tpm_rules::{Choice, FirmwareVersions, ResetChoice, TpmRules};
 
 /// Bytes of a `tpm_policy` text at most: 24 registers with 64 values of SHA-512 each are 200 KiB.
 pub const TPM_POLICY_BYTES_MAX: usize = 256 << 10;
@@ -28,17 +34,19 @@ pub const PCR_IMA: u8 = 10;
 /// The static policy over PCR values: Keylime's `tpm_policy`.
 ///
 /// `{"15": ["hex", …], "mask": "0x8000"}`: each register named must hold one of its values.
-/// What is in the mask and not named is quoted and recorded, and not judged.
+/// What is in the mask and not named is quoted and recorded, and not judged. Beside Keylime's members, `x-attestry`
+/// has [`TpmRules`]; `docs/spec/tpm-policy.md`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TpmPolicy {
     values: BTreeMap<PcrIndex, Vec<Vec<u8>>>,
     mask: u32,
+    rules: TpmRules,
 }
 
 impl TpmPolicy {
     /// Reads the JSON text of a policy.
     ///
-    /// Strict: members are `mask` and register numbers, none twice; a register has one text or a
+    /// Strict: members are `mask`, `x-attestry` and register numbers, none twice; a register has one text or a
     /// list of 1 to [`VALUES_MAX`]; each is the hex of a digest of one of `accepted`; registers 10
     /// and 16 cannot be named; the mask is hex with `0x`, within 24 bits, and covers all that are
     /// named. Without one it is computed.
@@ -52,7 +60,17 @@ impl TpmPolicy {
         let Members(members) = serde_json::from_str(text).map_err(|error| TpmPolicyError::Json(error.to_string()))?;
         let mut values = BTreeMap::new();
         let mut mask = None;
-        for (name, texts) in members {
+        let mut rules = None;
+        for (name, member) in members {
+            let texts = match member {
+                Member::Texts(texts) => texts,
+                Member::Rules(text) => {
+                    if rules.replace(TpmRules::new(text, accepted)?).is_some() {
+                        return Err(TpmPolicyError::Twice(name));
+                    }
+                    continue;
+                }
+            };
             if name == "mask" {
                 if mask.replace(parse_mask(&texts)?).is_some() {
                     return Err(TpmPolicyError::Twice(name));
@@ -65,12 +83,20 @@ impl TpmPolicy {
                 return Err(TpmPolicyError::Twice(name));
             }
         }
-        let named = PcrSelection::from_indices(PcrBank(HashAlgorithm::Sha256), values.keys().copied()).mask();
+        let rules = rules.unwrap_or_default();
+        let named = values.keys().copied().chain(rules.registers());
+        let named = PcrSelection::from_indices(PcrBank(HashAlgorithm::Sha256), named).mask();
         let mask = mask.unwrap_or(named);
         if named & !mask != 0 {
             return Err(TpmPolicyError::Mask { mask, named });
         }
-        Ok(Self { values, mask })
+        Ok(Self { values, mask, rules })
+    }
+
+    /// What it asks beside register values.
+    #[must_use]
+    pub const fn rules(&self) -> &TpmRules {
+        &self.rules
     }
 
     /// The registers that must hold one of the values given, ascending; values in the order given.
@@ -124,6 +150,20 @@ fn parse_values(
 /// Why a text is no `tpm_policy`.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TpmPolicyError {
+    /// Values for a bank that is unknown or not accepted.
+    #[error("tpm_policy has values for bank {0:?}, which is not an accepted hash algorithm")]
+    Bank(String),
+    /// A firmware version in another form.
+    #[error(
+        "tpm_policy denies firmware version {0:?}; expected 0x and at most 16 hex digits, or two such and a hyphen"
+    )]
+    Firmware(String),
+    /// More firmware versions than the limit.
+    #[error("tpm_policy denies {found} firmware versions; expected at most {max}", max = tpm_rules::FIRMWARE_VERSIONS_MAX)]
+    FirmwareCount {
+        /// Versions found.
+        found: usize,
+    },
     /// A value is not hexadecimal.
     #[error("tpm_policy has a value for PCR {index} that is not hexadecimal")]
     Hex {
@@ -144,8 +184,8 @@ pub enum TpmPolicyError {
     /// The mask is not one hex number of at most 24 bits.
     #[error("tpm_policy's mask is {0:?}; expected 0x and at most 24 bits in hexadecimal")]
     MaskText(String),
-    /// A member that is neither `mask` nor a register.
-    #[error("tpm_policy has a member {0:?}; expected only \"mask\" and register numbers 0 to 23")]
+    /// A member that is neither `mask` nor `x-attestry` nor a register.
+    #[error("tpm_policy has a member {0:?}; expected only \"mask\", \"x-attestry\" and register numbers 0 to 23")]
     Member(String),
     /// A register that a static value cannot judge.
     #[error("tpm_policy names PCR {index}, which changes by itself; PCR 10 and 16 cannot have static values")]
@@ -180,9 +220,14 @@ pub enum TpmPolicyError {
     },
 }
 
-/// An object's members in the order of the text, each a text or a list of texts; none is lost when
-/// a name comes twice.
-struct Members(Vec<(String, Vec<String>)>);
+/// An object's members in the order of the text, each a text or a list of texts but for our own; none is
+/// lost when a name comes twice.
+struct Members(Vec<(String, Member)>);
+
+enum Member {
+    Rules(RulesText),
+    Texts(Vec<String>),
+}
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -201,8 +246,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
         let mut members = Vec::new();
-        while let Some((name, Texts(texts))) = map.next_entry()? {
-            members.push((name, texts));
+        while let Some(name) = map.next_key::<String>()? {
+            let member = match name.as_str() {
+                "x-attestry" => Member::Rules(map.next_value()?),
+                _ => Member::Texts(map.next_value::<Texts>()?.0),
+            };
+            members.push((name, member));
         }
         Ok(Members(members))
     }

@@ -37,7 +37,7 @@ pub(crate) struct Agent {
 
     session: Session,
     terms: TermsRow,
-    reference: Reference,
+    reference: Arc<Reference>,
     client: Client,
     api_version: String,
 
@@ -80,7 +80,7 @@ impl Agent {
         view: Arc<RwLock<View>>,
     ) -> Result<(Self, Vec<Effect>), TermsError> {
         let StoredAgent { id, terms, record: row } = stored;
-        let reference = terms.terms.reference()?;
+        let reference = Arc::new(terms.terms.reference()?);
         let settings = terms.terms.settings(&services.polling);
         let (session, effects) =
             Session::resume(row.record, settings, stagger_ms(&id, &settings), services.clock.now());

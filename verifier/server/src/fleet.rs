@@ -178,7 +178,7 @@ impl Fleet {
         let agents = self.agents.read().unwrap_or_else(PoisonError::into_inner);
         let uses = |handle: &Handle| {
             let view = handle.view.read().unwrap_or_else(PoisonError::into_inner);
-            view.terms.chosen(role).is_some_and(|chosen| chosen.name.as_deref() == Some(name))
+            view.terms.chosen(role).is_some_and(|chosen| chosen.is_named(name))
         };
         agents.iter().find(|(_, handle)| uses(handle)).map(|(id, _)| id.clone())
     }

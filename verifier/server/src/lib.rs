@@ -4,6 +4,7 @@
 //! records, keys and the order in which things become durable.
 
 mod agent;
+mod appraisers;
 mod chain;
 mod clock;
 mod config;
@@ -124,6 +125,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
     let policies = policies::PolicyBook::open(store.clone(), ledger.clone()).map_err(StartError::Store)?;
     let services = Arc::new(services::Services {
         alive,
+        appraisers: appraisers::Appraisers::new(),
         clock: clock::Clock::new(),
         danger_agents_without_tls: config.danger_agents_without_tls,
         ledger,

@@ -8,12 +8,12 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use evidence::runtime_policy::PolicyStack;
+use evidence::runtime_policy::{PolicyStack, RuntimePolicy};
 use ledger_client::{AppendError, LedgerClient, RequestError};
 use ledger_protocol::body::NamedPolicy;
-use messages::{Digest, ledger::Group};
+use messages::{Digest, keylime::RuntimeLayer, ledger::Group};
 use serde::{Deserialize, Serialize};
-use verifier_protocol::policy::MeasuredBootPolicy;
+use verifier_protocol::policy::{MeasuredBootPolicy, RuntimeStack, StackLayer, alone};
 
 use self::compiled::Cache;
 pub(crate) use self::compiled::CompileError;
@@ -64,6 +64,33 @@ pub(crate) struct Chosen {
     pub(crate) kept: Kept,
     /// The name it was chosen by: when the name is given another policy, the agent follows.
     pub(crate) name: Option<String>,
+    /// Of what it is put together, the lowest first; empty if it is one policy. Its content is then a stack's document.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<ChosenLayer>,
+    /// The keyring in place of the policies' own keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<Digest>,
+}
+
+/// One layer of a runtime policy.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct ChosenLayer {
+    pub(crate) layer: String,
+    #[serde(flatten)]
+    pub(crate) kept: Kept,
+    pub(crate) name: Option<String>,
+}
+
+impl Chosen {
+    const fn of(kept: Kept, name: Option<String>) -> Self {
+        Self { kept, name, layers: Vec::new(), keys: None }
+    }
+
+    /// Whether a name stands for it or a layer of it.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        let layers = self.layers.iter().filter_map(|layer| layer.name.as_deref());
+        layers.chain(self.name.as_deref()).any(|known| known == name)
+    }
 }
 
 /// Why a policy is not taken, changed or given.
@@ -77,6 +104,8 @@ pub(crate) enum PolicyError {
     Exists { role: Role, name: String },
     #[error("the {role} policy {name:?} is in use by agent {agent}", role = .role.name())]
     InUse { role: Role, name: String, agent: messages::AgentId },
+    #[error("ima_sign_verification_keys is given without a runtime policy; nothing would be judged by it")]
+    KeysAlone,
     #[error("the ledger refuses the entry: {0}")]
     LedgerRefused(String),
     #[error("the ledger cannot be reached, and nothing is done that is not recorded")]
@@ -94,6 +123,7 @@ pub(crate) struct PolicyBook {
     boot: Cache<MeasuredBootPolicy>,
     /// One change at a time: of two adds of one name the second is told.
     changing: tokio::sync::Mutex<()>,
+    layers: Cache<RuntimePolicy>,
     ledger: LedgerClient,
     names: RwLock<BTreeMap<(Role, String), Kept>>,
     runtime: Cache<PolicyStack>,
@@ -107,8 +137,9 @@ impl PolicyBook {
         for role in [Role::MeasuredBoot, Role::Runtime] {
             names.extend(store.policies(role.name())?.into_iter().map(|(name, kept)| ((role, name), kept)));
         }
-        let (boot, runtime) = (Cache::default(), Cache::default());
-        Ok(Self { boot, changing: tokio::sync::Mutex::default(), ledger, names: RwLock::new(names), runtime, store })
+        let (boot, layers, runtime) = (Cache::default(), Cache::default(), Cache::default());
+        let (changing, names) = (tokio::sync::Mutex::default(), RwLock::new(names));
+        Ok(Self { boot, changing, layers, ledger, names, runtime, store })
     }
 
     /// The names of one role, ascending.
@@ -140,20 +171,64 @@ impl PolicyBook {
         actor: &str,
         now: i64,
     ) -> Result<Option<Chosen>, PolicyError> {
-        Ok(match wish {
-            Wish { name: None, document: None } => None,
-            Wish { name: Some(name), document: None } => {
+        let Wish { name, document, layers, keys } = wish;
+        let mut stacked = Vec::with_capacity(layers.len() + 1);
+        for RuntimeLayer { layer, policy } in layers {
+            let kept = self.named(role, &policy).ok_or_else(|| unknown(role, &policy))?;
+            stacked.push(ChosenLayer { layer, kept, name: Some(policy) });
+        }
+        let own = match (name, document) {
+            (None, None) => None,
+            (Some(name), None) => {
                 let kept = self.named(role, &name).ok_or_else(|| unknown(role, &name))?;
-                Some(Chosen { kept, name: Some(name) })
+                Some(Chosen::of(kept, Some(name)))
             }
-            Wish { name: None, document: Some(document) } => {
-                Some(Chosen { kept: self.keep(role, document, now).await?, name: None })
-            }
-            Wish { name: Some(name), document: Some(document) } => {
+            (None, Some(document)) => Some(Chosen::of(self.keep(role, document, now).await?, None)),
+            (Some(name), Some(document)) => {
                 let kept = self.create(role, name.clone(), document, actor, now).await?;
-                Some(Chosen { kept, name: Some(name) })
+                Some(Chosen::of(kept, Some(name)))
             }
-        })
+        };
+        if stacked.is_empty() && keys.is_none() {
+            return Ok(own);
+        }
+        let layer = if stacked.is_empty() { LAYER_ALONE } else { LAYER_OWN };
+        stacked.extend(own.map(|Chosen { kept, name, .. }| ChosenLayer { layer: layer.to_owned(), kept, name }));
+        let keys = match keys {
+            Some(keys) => Some(self.put(keys).await?),
+            None => None,
+        };
+        self.stack(stacked, keys).await.map(Some)
+    }
+
+    /// Puts layers together, compiled; the document that names them is durable when this returns.
+    async fn stack(&self, layers: Vec<ChosenLayer>, keys: Option<Digest>) -> Result<Chosen, PolicyError> {
+        if layers.is_empty() {
+            return Err(PolicyError::KeysAlone);
+        }
+        let named = |layer: &ChosenLayer| StackLayer { layer: layer.layer.clone(), policy: layer.kept.content };
+        let document = RuntimeStack::new(layers.iter().map(named).collect(), keys).encode();
+        let content = self.put(document).await?;
+        self.runtime(&content).await.map_err(PolicyError::Compile)?;
+        Ok(Chosen { kept: Kept { content, signed: None }, name: None, layers, keys })
+    }
+
+    /// What an agent's choice comes to now that names may stand for other policies; nothing if it is the same.
+    pub(crate) async fn followed(&self, role: Role, chosen: &Chosen) -> Result<Option<Chosen>, PolicyError> {
+        if chosen.layers.is_empty() {
+            let now = chosen.name.as_ref().and_then(|name| self.named(role, name));
+            return Ok(now.filter(|now| *now != chosen.kept).map(|now| Chosen::of(now, chosen.name.clone())));
+        }
+        let mut layers = chosen.layers.clone();
+        for layer in &mut layers {
+            if let Some(now) = layer.name.as_ref().and_then(|name| self.named(role, name)) {
+                layer.kept = now;
+            }
+        }
+        if layers == chosen.layers {
+            return Ok(None);
+        }
+        self.stack(layers, chosen.keys).await.map(Some)
     }
 
     /// Gives a new name to a policy.
@@ -203,7 +278,27 @@ impl PolicyBook {
 
     /// A compiled runtime policy, from memory or from its blob.
     pub(crate) async fn runtime(&self, content: &Digest) -> Result<Arc<PolicyStack>, CompileError> {
-        self.runtime.get(content, &self.ledger, compiled::runtime).await
+        self.runtime.get_with(content, || self.read_runtime(content)).await
+    }
+
+    /// One policy, or those that a stack's document names; each is compiled once, whatever it is part of.
+    async fn read_runtime(&self, content: &Digest) -> Result<Arc<PolicyStack>, CompileError> {
+        let unusable = |error| CompileError::Runtime(Box::new(error));
+        let document = compiled::blob(&self.ledger, content).await?;
+        let Some(stack) = RuntimeStack::parse(&document) else {
+            let policy = self.layers.get_or_compile(content, document, compiled::layer).await?;
+            return alone(policy).map(Arc::new).map_err(unusable);
+        };
+        let stack = stack.map_err(unusable)?;
+        let mut policies = Vec::with_capacity(stack.layers.len());
+        for layer in &stack.layers {
+            policies.push(self.layers.get(&layer.policy, &self.ledger, compiled::layer).await?);
+        }
+        let keys = match &stack.keys {
+            Some(keys) => Some(compiled::blob(&self.ledger, keys).await?),
+            None => None,
+        };
+        stack.compile(policies, keys.as_deref()).map(Arc::new).map_err(unusable)
     }
 
     /// A compiled measured-boot policy, from memory or from its blob.
@@ -245,7 +340,7 @@ impl PolicyBook {
         let opened = document.open(now)?;
         let content = match role {
             Role::MeasuredBoot => self.boot.compile(opened.content.clone(), compiled::measured_boot).await,
-            Role::Runtime => self.runtime.compile(opened.content.clone(), compiled::runtime).await,
+            Role::Runtime => self.layers.compile(opened.content.clone(), compiled::layer).await,
         };
         let content = content.map_err(PolicyError::Compile)?;
         self.put(opened.content).await?;
@@ -266,3 +361,8 @@ impl PolicyBook {
 fn unknown(role: Role, name: &str) -> PolicyError {
     PolicyError::Unknown { role, name: name.to_owned() }
 }
+
+/// What findings call an agent's own policy on top of others.
+const LAYER_OWN: &str = "node";
+/// What findings call a policy that is the only one.
+const LAYER_ALONE: &str = "runtime";

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use transport::client::Client;
 
 use crate::{
+    appraisers::Appraisers,
     clock::Clock,
     config::{Notify, Polling},
     outbox::Outbox,
@@ -20,6 +21,7 @@ pub(crate) struct Services {
     /// Dropped with the last task that could write a record.
     #[expect(dead_code, reason = "only its end is watched")]
     pub(crate) alive: mpsc::Sender<Infallible>,
+    pub(crate) appraisers: Appraisers,
     pub(crate) clock: Clock,
     pub(crate) danger_agents_without_tls: bool,
     pub(crate) ledger: LedgerClient,

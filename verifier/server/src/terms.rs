@@ -20,7 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     config::Polling,
-    policies::{Chosen, DocumentError, Role, Wish},
+    policies::{Chosen, DocumentError, Kept, Role, Wish},
 };
 
 /// What is asked of an agent and where it is found. Holds no secret.
@@ -118,10 +118,6 @@ pub(crate) enum TermsError {
     Policy(#[from] DocumentError),
     #[error("{0}")]
     TpmPolicy(#[source] TpmPolicyError),
-    #[error(
-        "{member} is given, but not appraised; an agent is never accepted with a policy that nobody checks. Put the keys into the runtime policy's verification-keys"
-    )]
-    Unappraised { member: &'static str },
 }
 
 impl Application {
@@ -135,7 +131,6 @@ impl Application {
     }
 
     fn checked(add: &AddAgent, polling: &Polling, plain_allowed: bool) -> Result<Self, TermsError> {
-        refuse_unappraised(add)?;
         let extension = add.attestry.clone().unwrap_or_default();
         let default_interval = millis(polling.interval);
         let interval_ms = limited("interval_ms", extension.interval_ms.unwrap_or(default_interval), INTERVAL_MS_MAX)?;
@@ -181,7 +176,8 @@ impl Application {
                 add.runtime_policy_name.as_deref(),
                 add.runtime_policy.as_deref(),
                 add.runtime_policy_key.as_deref(),
-            )?,
+            )?
+            .layered(extension.runtime_layers, add.ima_sign_verification_keys.as_deref())?,
         };
         // Everything that rounds will need is parsed now, so that none of it fails later.
         terms.reference()?;
@@ -245,12 +241,14 @@ impl Terms {
         let tpm = Digest(openssl::sha::sha256(self.tpm_policy.as_bytes()));
         let mut policies = vec![named("tpm".to_owned(), tpm)];
         for role in [Role::Runtime, Role::MeasuredBoot] {
-            let Some(Chosen { kept, .. }) = self.chosen(role) else { continue };
+            let Some(Chosen { kept, layers, keys, .. }) = self.chosen(role) else { continue };
             policies.push(named(role.name().to_owned(), kept.content));
-            if let Some(signed) = kept.signed {
-                policies.push(named(format!("{}-envelope", role.name()), signed.envelope));
-                policies.push(named(format!("{}-key", role.name()), signed.key));
+            policies.extend(signatures(role.name(), "", kept));
+            for layer in layers {
+                policies.push(named(format!("{}-layer/{}", role.name(), layer.layer), layer.kept.content));
+                policies.extend(signatures(role.name(), &format!("/{}", layer.layer), &layer.kept));
             }
+            policies.extend(keys.map(|keys| named(format!("{}-signers", role.name()), keys)));
         }
         policies
     }
@@ -271,12 +269,13 @@ impl Terms {
     }
 }
 
-/// Keyrings outside of a policy are not appraised; asking for them is refused.
-fn refuse_unappraised(add: &AddAgent) -> Result<(), TermsError> {
-    match add.ima_sign_verification_keys.as_deref().map(str::trim) {
-        None | Some("") => Ok(()),
-        Some(_) => Err(TermsError::Unappraised { member: "ima_sign_verification_keys" }),
-    }
+/// The envelope a policy came in and the key it was checked with, as entries name them.
+fn signatures(role: &str, layer: &str, kept: &Kept) -> Vec<NamedDigest> {
+    let Some(signed) = kept.signed else { return Vec::new() };
+    vec![
+        NamedDigest { role: format!("{role}-envelope{layer}"), digest: signed.envelope },
+        NamedDigest { role: format!("{role}-key{layer}"), digest: signed.key },
+    ]
 }
 
 fn checked_host(text: &str) -> Result<String, TermsError> {

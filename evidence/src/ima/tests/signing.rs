@@ -20,16 +20,16 @@ use crate::testing::recorded;
 const PATH: &str = "/usr/bin/signed";
 const CONTENT: &[u8] = b"content";
 
-fn ec() -> PKey<Private> {
+pub(super) fn ec() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 }
 
-fn rsa() -> PKey<Private> {
+pub(super) fn rsa() -> PKey<Private> {
     PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()
 }
 
-fn sign(key: &PKey<Private>, md: &MdRef, digest: &[u8]) -> Vec<u8> {
+pub(super) fn sign(key: &PKey<Private>, md: &MdRef, digest: &[u8]) -> Vec<u8> {
     let mut context = PkeyCtx::new(key).unwrap();
     context.sign_init().unwrap();
     if key.rsa().is_ok() {
@@ -41,7 +41,7 @@ fn sign(key: &PKey<Private>, md: &MdRef, digest: &[u8]) -> Vec<u8> {
     signature
 }
 
-fn public(key: &PKey<Private>) -> FileKey {
+pub(super) fn public(key: &PKey<Private>) -> FileKey {
     FileKey::from_der(&key.public_key_to_der().unwrap()).unwrap()
 }
 
@@ -124,7 +124,7 @@ fn a_bad_signature_does_not_hurt_a_listed_file() {
     assert_eq!(outcome(&list, &stack(&serde_json::json!({"digests": {PATH: listed(CONTENT)}}))), []);
 }
 
-fn certificate(key: &PKey<Private>) -> Vec<u8> {
+pub(super) fn certificate(key: &PKey<Private>) -> Vec<u8> {
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();
     builder.set_pubkey(key).unwrap();

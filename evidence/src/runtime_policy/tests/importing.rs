@@ -51,8 +51,6 @@ fn a_missing_doubled_or_unknown_member_is_refused_with_its_name() {
 #[test]
 fn what_could_not_be_kept_is_refused() {
     let import = |members| PolicyBuilder::from_keylime_json(&json(&members));
-    let dm = serde_json::json!({"ima": {"ignored_keyrings": [], "log_hash_alg": "sha1", "dm_policy": {"x": 1}}});
-    assert!(matches!(import(dm), Err(ImportError::DeviceMapperPolicy)));
     let later = serde_json::json!({"meta": {"version": 2, "generator": 3}});
     assert!(matches!(import(later), Err(ImportError::Version { found: 2 })));
     for wrong in ["", "00", "zz", "sha256:00"] {
@@ -60,6 +58,50 @@ fn what_could_not_be_kept_is_refused() {
     }
     assert!(import(serde_json::json!({"digests": {"/a": []}})).is_err());
     assert!(import(serde_json::json!({"x-attestry": {"danger": true}})).is_err());
+}
+
+#[test]
+fn a_device_mapper_policy_is_kept_whole_and_in_order_and_a_wrong_one_is_refused() {
+    let rule = |name: &str| {
+        serde_json::json!({
+            "required": false, "device_resume_required": false, "allow_clear": false,
+            "device_rename": {"valid_name": null, "valid_uuid": false}, "device_remove": {"allow_removal": true},
+            "table_load": {
+                "allow_multiple_loads": false, "name": name, "uuid": "", "major": 253, "minor": 0, "minor_count": 1,
+                "num_targets": 1, "targets": [{"start": 0}],
+            },
+        })
+    };
+    let import = |dm_policy: serde_json::Value| {
+        let ima = serde_json::json!({"ignored_keyrings": [], "log_hash_alg": "sha1", "dm_policy": dm_policy});
+        PolicyBuilder::from_keylime_json(&json(&serde_json::json!({"ima": ima})))
+    };
+    let good = serde_json::json!({"version": 1, "match_on": "name", "rules": {"z": rule("b"), "a": rule(".*")}});
+    let policy = import(good.clone()).unwrap().compile().unwrap();
+    let again = RuntimePolicy::load(policy.as_bytes()).unwrap();
+    assert_eq!(again.id(), policy.id());
+    let none = PolicyBuilder::from_keylime_json(&json(&serde_json::json!({}))).unwrap().compile().unwrap();
+    assert_ne!(none.id(), policy.id());
+    assert!(!none.as_bytes().windows(13).any(|window| window == b"device_mapper"));
+    let changed = |path: &str, value: serde_json::Value| {
+        let mut changed = good.clone();
+        *changed.pointer_mut(path).unwrap() = value;
+        import(changed).map(|builder| builder.compile().is_ok()).unwrap_or(false)
+    };
+    assert!(changed("/match_on", serde_json::json!("name")));
+    for (path, value) in [
+        ("/version", serde_json::json!(2)),
+        ("/match_on", serde_json::json!("major")),
+        ("/rules/a/required", serde_json::json!("yes")),
+        ("/rules/a/table_load/name", serde_json::json!(null)),
+        ("/rules/a/table_load/name", serde_json::json!("(")),
+        ("/rules/a/table_load/num_targets", serde_json::json!(2)),
+        ("/rules/a/table_load/targets/0/start", serde_json::json!([])),
+        ("/rules/a/device_remove", serde_json::json!({"allow_removal": true, "x": 1})),
+        ("/rules/a/device_remove", serde_json::json!({})),
+    ] {
+        assert!(!changed(path, value.clone()), "{path} {value}");
+    }
 }
 
 #[test]

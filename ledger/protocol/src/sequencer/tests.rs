@@ -6,7 +6,9 @@ use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::Beacon;
-use crate::body::{Body, Enrol, Genesis, ImaDelta, ImaState, QuoteBody, Retire, ServiceStart, Verdict, VerdictResult};
+use crate::body::{
+    Body, Enrol, Genesis, ImaDelta, ImaState, OperatorAction, QuoteBody, Retire, ServiceStart, Verdict, VerdictResult,
+};
 
 const NOTE: Digest = Digest([9; 32]);
 
@@ -81,12 +83,20 @@ fn request(groups: Vec<Group>) -> AppendRequest {
 }
 
 fn run(sequencer: &mut Sequencer, now: u64, groups: Vec<Group>) -> Sequenced {
-    sequencer.sequence(&request(groups), UnixMillis(now), signed).unwrap()
+    run_into(sequencer, now, groups, &mut Vec::new())
 }
 
-fn entries(group: &SequencedGroup) -> Vec<(&[u8], &Receipt)> {
+fn run_into(sequencer: &mut Sequencer, now: u64, groups: Vec<Group>, frames: &mut Vec<u8>) -> Sequenced {
+    sequencer.sequence(&request(groups), UnixMillis(now), signed, frames).unwrap()
+}
+
+fn entries<'a>(frames: &'a [u8], group: &'a SequencedGroup) -> Vec<(&'a [u8], &'a Receipt)> {
     let width = u16::try_from(group.receipts.len()).unwrap();
-    ledger_tlog::bundle::parse_entries(&group.frames, width).unwrap().into_iter().zip(&group.receipts).collect()
+    ledger_tlog::bundle::parse_entries(&frames[group.frames.clone()], width)
+        .unwrap()
+        .into_iter()
+        .zip(&group.receipts)
+        .collect()
 }
 
 #[test]
@@ -118,7 +128,10 @@ fn a_stale_head_conflicts_and_learns_the_true_one() {
 fn a_group_with_one_bad_entry_leaves_no_trace() {
     let mut sequencer = sequencer();
     let before = sequencer.state().clone();
-    let sequenced = run(&mut sequencer, 6, vec![group(agent("a"), Some(Head::default()), vec![enrol(0), enrol(0)])]);
+    let mut frames = vec![0xff; 3];
+    let groups = vec![group(agent("a"), Some(Head::default()), vec![enrol(0), enrol(0)])];
+    let sequenced = run_into(&mut sequencer, 6, groups, &mut frames);
+    assert_eq!(frames, [0xff; 3], "the caller's buffer is as it was");
     let Outcome::Refused(text) = &sequenced.outcomes[0] else {
         panic!("{:?}", sequenced.outcomes);
     };
@@ -131,13 +144,74 @@ fn a_group_with_one_bad_entry_leaves_no_trace() {
 fn a_verdict_names_the_quote_of_its_own_group() {
     let mut sequencer = sequencer();
     let items = vec![enrol(0), quote(), linked_verdict()];
-    let sequenced = run(&mut sequencer, 6, vec![group(agent("a"), Some(Head::default()), items)]);
-    let group = &sequenced.groups[0];
-    let [(_, _), (_, quote), (verdict, _)] = entries(group)[..] else {
+    let mut frames = vec![0xff; 3];
+    let groups = vec![group(agent("a"), Some(Head::default()), items)];
+    let sequenced = run_into(&mut sequencer, 6, groups, &mut frames);
+    let [(_, _), (_, quote), (verdict, _)] = entries(&frames, &sequenced.groups[0])[..] else {
         panic!("{:?}", sequenced.outcomes);
     };
     let body = Entry::decode(verdict).unwrap().body;
     assert_eq!(Verdict::decode(&body).unwrap().quote, quote.leaf_hash);
+}
+
+#[test]
+fn an_entry_is_made_of_its_item_and_of_no_other() {
+    let mut sequencer = sequencer();
+    let items = vec![enrol(0), quote(), linked_verdict()];
+    let mut frames = Vec::new();
+    let groups = vec![group(agent("a"), Some(Head::default()), items.clone())];
+    let sequenced = run_into(&mut sequencer, 6, groups, &mut frames);
+    let entries = entries(&frames, &sequenced.groups[0]);
+    for (place, (entry, _)) in entries.iter().enumerate() {
+        let entry = Entry::decode(entry).unwrap();
+        for (other, item) in items.iter().enumerate() {
+            assert_eq!(entry.is_made_of(item), place == other, "{place} of {other}");
+        }
+        let mut altered = items[place].clone();
+        altered.kind += 1;
+        assert!(!entry.is_made_of(&altered));
+        altered.kind -= 1;
+        altered.body.push(0);
+        assert!(!entry.is_made_of(&altered));
+    }
+    let mut verdict = Entry::decode(entries[2].0).unwrap();
+    verdict.prev = Digest([9; 32]);
+    assert!(!verdict.is_made_of(&items[2]), "the link is to the entry before it");
+}
+
+#[test]
+fn the_entries_that_begin_a_bundle_are_marked_where_they_are() {
+    let mut sequencer = sequencer();
+    let action = OperatorAction { action: "a".into(), actor: "b".into(), target: None, detail: String::new() };
+    let groups = vec![group(None, None, vec![item(&action); 300]), group(None, None, vec![item(&action); 300])];
+    let mut frames = Vec::new();
+    let sequenced = run_into(&mut sequencer, 6, groups, &mut frames);
+    let marks: Vec<(u64, usize)> = sequenced.groups.iter().flat_map(|group| group.bundles.clone()).collect();
+    assert_eq!(marks.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [256, 512]);
+    for (index, offset) in marks {
+        let (entry, _) = ledger_tlog::bundle::split_entry(&frames[offset..]).unwrap();
+        let receipts = sequenced.groups.iter().flat_map(|group| &group.receipts);
+        let receipt = receipts.into_iter().find(|receipt| receipt.index == index).unwrap();
+        assert_eq!(Entry::leaf_hash(entry), receipt.leaf_hash);
+    }
+}
+
+#[test]
+fn a_body_that_is_not_deterministic_is_refused_for_every_kind() {
+    for number in 0..20 {
+        let mut sequencer = sequencer();
+        let mut items = vec![enrol(0)];
+        // An array of one number that has too long a head; and a good item with a byte behind it.
+        for body in [vec![0x81, 0x18, 0x01], [quote().body.as_slice(), &[0]].concat()] {
+            items.push(Item { kind: number, body: ByteBuf::from(body), after: None });
+            for (agent, expected) in [(agent("a"), Some(Head::default())), (None, None)] {
+                let groups = vec![group(agent, expected, items.clone())];
+                let sequenced = run(&mut sequencer, 6, groups);
+                assert!(matches!(sequenced.outcomes[..], [Outcome::Refused(_)]), "kind {number}");
+            }
+            items.pop();
+        }
+    }
 }
 
 #[test]
@@ -190,10 +264,10 @@ fn a_clock_that_goes_back_is_not_believed() {
 fn too_many_entries_and_another_version_are_refused_whole() {
     let mut sequencer = sequencer();
     let groups = vec![group(None, None, vec![start_item(); APPEND_ENTRIES_MAX + 1])];
-    let refused = sequencer.sequence(&request(groups), UnixMillis(6), signed).unwrap_err();
+    let refused = sequencer.sequence(&request(groups), UnixMillis(6), signed, &mut Vec::new()).unwrap_err();
     assert_eq!(refused, RequestRefused::Entries { found: APPEND_ENTRIES_MAX + 1 });
     let other = AppendRequest { version: 2, ..request(vec![]) };
-    let refused = sequencer.sequence(&other, UnixMillis(6), signed).unwrap_err();
+    let refused = sequencer.sequence(&other, UnixMillis(6), signed, &mut Vec::new()).unwrap_err();
     assert_eq!(refused, RequestRefused::Version { found: 2 });
 }
 
@@ -202,8 +276,8 @@ fn outcomes_come_back_from_cbor() {
     let head = Head { seq: 4, prev: Digest([3; 32]) };
     let outcomes =
         vec![Outcome::Appended { first: 7, count: 2 }, Outcome::Conflict(head), Outcome::Refused("no".into())];
-    let bytes = messages::cbor::encode(&outcomes);
-    assert_eq!(messages::cbor::decode::<Vec<Outcome>>(&bytes).unwrap(), outcomes);
+    let bytes = cbor::encode(&outcomes);
+    assert_eq!(cbor::decode::<Vec<Outcome>>(&bytes).unwrap(), outcomes);
 }
 
 /// What a submitter tries.
@@ -315,7 +389,8 @@ proptest! {
                 groups.push(group);
                 expected.push(outcome);
             }
-            let sequenced = run(&mut sequencer, now, groups);
+            let mut frames = Vec::new();
+            let sequenced = run_into(&mut sequencer, now, groups, &mut frames);
             for (found, expected) in sequenced.outcomes.iter().zip(expected) {
                 match expected {
                     Some(expected) => prop_assert_eq!(found, &expected),
@@ -326,7 +401,7 @@ proptest! {
             if !sequenced.groups.is_empty() {
                 clock = clock.max(now);
             }
-            for (encoded, receipt) in sequenced.groups.iter().flat_map(entries) {
+            for (encoded, receipt) in sequenced.groups.iter().flat_map(|group| entries(&frames, group)) {
                 let decoded = Entry::decode(encoded).unwrap();
                 prop_assert_eq!(decoded.recorded, UnixMillis(clock));
                 prop_assert_eq!(receipt.index, replayed.totals().size);

@@ -1,7 +1,12 @@
 //! The log as static files, for any C2SP client: `/checkpoint` and `/tile/…`.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
 use ledger_tlog::bundle::append_entry;
 use ledger_tlog::tile::{TileId, TilePath, TileSpan};
 use transport::router::{Request, Response};
@@ -26,7 +31,7 @@ pub(super) fn tile(ledger: &Ledger, request: &Request) -> Result<Response, Refus
         return Err(Refusal::NotFound("No checkpoint of this log has this tile"));
     }
     match path {
-        TilePath::Entries(span) => bundle(ledger, span),
+        TilePath::Entries(span) => bundle(ledger, span, accepts_gzip(&request.headers)),
         TilePath::Hashes(tile) => hashes(ledger, tile),
     }
 }
@@ -58,9 +63,15 @@ fn hashes(ledger: &Ledger, tile: TileId) -> Result<Response, Refusal> {
     bytes.map(immutable).map_err(|error| Refusal::broken(&error))
 }
 
-/// The frames as they stand in the segments, without the trailers between them.
-fn bundle(ledger: &Ledger, span: TileSpan) -> Result<Response, Refusal> {
+/// The frames as they stand in the segments, without the trailers between them; compressed on the way
+/// if the client takes that. Tiles of hashes are not: random bytes do not become fewer.
+fn bundle(ledger: &Ledger, span: TileSpan, compressed: bool) -> Result<Response, Refusal> {
     let positions = span.positions();
+    if let Some(pruned) = ledger.shared.pruned()
+        && positions.start < pruned.first
+    {
+        return Err(Refusal::pruned(&pruned, None));
+    }
     let mut bytes = Vec::new();
     let mut flaw = None;
     let read = ledger.shared.segments.read(positions.start, |index, entry| {
@@ -69,8 +80,38 @@ fn bundle(ledger: &Ledger, span: TileSpan) -> Result<Response, Refusal> {
         if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     read.map_err(|error| Refusal::broken(&error))?;
-    match flaw {
-        None => Ok(immutable(bytes)),
-        Some(error) => Err(Refusal::broken(&error)),
+    if let Some(error) = flaw {
+        return Err(Refusal::broken(&error));
     }
+    // Also where it is not compressed: what a cache has kept for one client is not for all.
+    let vary = |response: Response| response.with_header(VARY, HeaderValue::from_static("accept-encoding"));
+    if !compressed {
+        return Ok(vary(immutable(bytes)));
+    }
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::fast());
+    let compressed = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+    let compressed = compressed.map_err(|error| Refusal::broken(&error))?;
+    Ok(vary(immutable(compressed)).with_header(CONTENT_ENCODING, HeaderValue::from_static("gzip")))
 }
+
+/// Whether a client takes gzip, by name or by `*`, without a weight of 0. Source: RFC 9110 §12.5.3.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|field| field.to_str().ok());
+    let mut any = false;
+    for coding in fields.flat_map(|field| field.split(',')) {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let refused = parts.any(|part| {
+            let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+            weight.is_some_and(|weight| weight.trim_end_matches('0').trim_end_matches('.').is_empty())
+        });
+        if name.eq_ignore_ascii_case("gzip") {
+            return !refused;
+        }
+        any |= name == "*" && !refused;
+    }
+    any
+}
+
+#[cfg(test)]
+mod tests;

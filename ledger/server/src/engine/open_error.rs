@@ -11,7 +11,10 @@ use ledger_tlog::tree::TreeError;
 use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
 use crate::identity::{IdentityError, VKEY_FILE};
+use crate::lock::LockError;
 use crate::ownership::OwnershipError;
+use crate::pruned::PrunedError;
+use crate::pruning::PruneError;
 use crate::receipts::ReceiptKeyError;
 use crate::segment::BatchFlaw;
 use crate::store::IndexError;
@@ -27,6 +30,14 @@ pub enum OpenError {
         path: PathBuf,
         /// Which ones.
         source: TreeError<io::Error>,
+    },
+    /// The folder is a copy, not a log's data directory.
+    #[error(
+        "{path} is a backup; make a log of it with: attestry-ledger restore --from {path} --to DIR", path = path.display()
+    )]
+    Backup {
+        /// The folder.
+        path: PathBuf,
     },
     /// A batch before the end of the log is not what was written.
     #[error("{path} is damaged at byte {offset}; restore the file from a copy or a mirror", path = path.display())]
@@ -79,12 +90,9 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// The lock is gone.
-    #[error("{path} is missing although checkpoints were signed; restore it from a copy", path = path.display())]
-    LockMissing {
-        /// Its file.
-        path: PathBuf,
-    },
+    /// The lock that says what was signed last is missing, taken, or another log's.
+    #[error("the log does not start without its lock")]
+    Lock(#[source] LockError),
     /// A note is not one of this log's checkpoints.
     #[error("{path} is no checkpoint of this log; restore it from a copy", path = path.display())]
     Note {
@@ -158,6 +166,12 @@ pub enum OpenError {
         /// The root of the entries.
         found: Hash,
     },
+    /// What is known of pruned entries is not usable.
+    #[error("the log was pruned, and what must be known of its older entries is not usable")]
+    Pruned(#[source] PrunedError),
+    /// An interrupted prune was not finished.
+    #[error("an interrupted prune cannot be finished")]
+    Pruning(#[source] Box<PruneError>),
     /// The key of receipts is not usable.
     #[error("the log's key for receipts is not usable")]
     Receipts(#[source] ReceiptKeyError),
@@ -167,6 +181,14 @@ pub enum OpenError {
     /// The system gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// Others than its owner may change the log's files.
+    #[error("{path} has mode {mode:o}: others may write there; run: chmod go-w {path}", path = path.display())]
+    Writable {
+        /// The data directory or the lock's.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A witness knows of another history, or none can be asked.
     #[error("the log does not start before its witnesses")]
     Witnesses(#[source] WitnessesRefuse),

@@ -17,13 +17,16 @@ use messages::ledger::Info;
 use super::indexing::Ends;
 use super::replay::Replay;
 use super::{LogConfig, OpenError};
+use crate::backup::is_backup;
 use crate::blobs::Blobs;
-use crate::checkpoints::{Checkpoints, Lock, PUBLIC_FILE, open_note};
+use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::disk;
-use crate::folder::Folder;
+use crate::folder::{Folder, writable_by_others};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
 use crate::levels::{LevelWriter, Levels};
+use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER};
 use crate::ownership::Ownership;
+use crate::pruned::{Pruned, PrunedError, Snapshot};
 use crate::segment::{
     BatchFlaw, BatchReader, Location, MARK_INTERVAL, Mark, SegmentFile, Segments, Writer, header,
     is_complete_batch_after, name,
@@ -42,8 +45,10 @@ pub(super) struct Opened {
     pub(super) index: Arc<Index>,
     pub(super) level_writer: LevelWriter,
     pub(super) levels: Arc<Levels>,
-    pub(super) lock: Lock,
+    pub(super) lock: Box<dyn CheckpointLock>,
     pub(super) ownership: Ownership,
+    /// What is known of pruned entries.
+    pub(super) pruned: Option<(Pruned, Snapshot)>,
     pub(super) root: Folder,
     pub(super) segments: Arc<Segments>,
     pub(super) signed: Option<Signed>,
@@ -62,7 +67,6 @@ pub(crate) struct Folders {
     pub(crate) blobs: Folder,
     pub(crate) checkpoints: Folder,
     pub(crate) levels: Folder,
-    pub(crate) lock: Folder,
     pub(crate) root: Folder,
     pub(crate) segments: Folder,
 }
@@ -70,10 +74,8 @@ pub(crate) struct Folders {
 /// Opens the folders of the log in `path`; `make` makes those that are missing.
 pub(crate) fn folders(path: &Path, make: bool) -> Result<Folders, OpenError> {
     let failed = |operation, path: PathBuf| move |source| OpenError::Io { operation, path, source };
-    if make {
-        fs::create_dir_all(path).map_err(failed("create", path.to_owned()))?;
-    }
-    let root = Folder::open(path).map_err(failed("open", path.to_owned()))?;
+    let root = if make { Folder::make_private(path) } else { Folder::open(path) };
+    let root = root.map_err(failed("open", path.to_owned()))?;
     let inner = |name: &str| {
         let opened = if make { root.make(name) } else { Folder::open(root.file(name)) };
         opened.map_err(failed("open", root.file(name)))
@@ -82,7 +84,6 @@ pub(crate) fn folders(path: &Path, make: bool) -> Result<Folders, OpenError> {
         blobs: inner("blobs")?,
         checkpoints: inner("checkpoints")?,
         levels: inner("levels")?,
-        lock: inner("lock")?,
         segments: inner("segments")?,
         root,
     })
@@ -109,7 +110,7 @@ impl Inspected {
             durable_size: opened.state.totals().size,
             checkpoint_size: opened.guard.last().tree_size,
             next_slot: opened.state.totals().next_slot,
-            minimum_index: 0,
+            minimum_index: opened.pruned.as_ref().map_or(0, |(pruned, _)| pruned.minimum_index),
             receipt_key: None,
         }
     }
@@ -132,37 +133,60 @@ pub(super) fn open(
     config: &LogConfig,
     prepare: impl FnOnce(&Path) -> Result<(), OpenError>,
 ) -> Result<Opened, OpenError> {
-    let Folders { blobs, checkpoints, levels, lock, root, segments } = folders(&config.path, true)?;
+    let Folders { blobs, checkpoints, levels, root, segments } = folders(&config.path, true)?;
+    expect_private(&config.path)?;
     let ownership = Ownership::take(&config.path).map_err(OpenError::Ownership)?;
+    if is_backup(&root) {
+        return Err(OpenError::Backup { path: config.path.clone() });
+    }
     prepare(&config.path)?;
-    let identity = identity(config, &root, &segments, &lock)?;
-    let (blobs, checkpoints, lock) = (Blobs::new(blobs), Checkpoints::new(checkpoints), Lock::new(lock));
-    remove_temporary(&root, &segments, &blobs, &checkpoints, &lock)?;
-    let signed = signed(&root, &lock, &checkpoints, &identity)?;
-    let (index, state, (answers, oldest, next)) = index(&root)?;
+    let (lock, identity) = lock_and_identity(config, &root, &segments)?;
+    let opened = Checkpoints::open(checkpoints);
+    let checkpoints = opened.map_err(|source| io_error("list", &root.file("checkpoints"), source))?;
+    let blobs = Blobs::new(blobs);
+    remove_temporary(&root, &segments, &blobs, &checkpoints)?;
+    let signed = signed(&root, lock.as_ref(), &checkpoints, &identity)?;
+    let pruned = Pruned::load(&root).map_err(OpenError::Pruned)?;
+    let base = pruned.as_ref().map_or(0, |(pruned, _)| pruned.first);
+    let (index, state, (answers, oldest, next)) = index(&root, base)?;
     let index = Arc::new(index);
     index_checkpoints(&index, &checkpoints, &root, &identity)?;
 
     let levels_path = levels.path().to_owned();
     let levels = Levels::open(levels_path.clone()).map_err(|source| io_error("open", &levels_path, source))?;
     let levels = Arc::new(levels);
-    let known = known(&segments, &index, &levels, &state, signed.as_ref(), config.whole_bytes_max);
-    let begun = known.as_ref().map_or(0, |_| state.totals().size);
-    let level_writer = LevelWriter::resume(Arc::clone(&levels), begun);
+    let known = known(&segments, &index, &levels, &state, signed.as_ref(), (base, config.whole_bytes_max));
+    let (mut state, mut answers, mut numbers) = (state, answers, oldest..next);
+    let level_writer = match (&known, &pruned) {
+        (None, Some((_, snapshot))) => {
+            let anew = state.totals().size == 0;
+            if anew {
+                snapshot.seed(&index);
+                (state, answers) = (snapshot.state.clone(), snapshot.answers.clone());
+                numbers = snapshot.answers_from..snapshot.answers_from + answers.iter().count() as u64;
+            }
+            snapshot.level_writer(&levels, levels_path.clone(), anew).map_err(OpenError::Pruned)?
+        }
+        _ => {
+            let begun = known.as_ref().map_or(0, |_| state.totals().size);
+            LevelWriter::resume(Arc::clone(&levels), begun)
+                .map_err(|error| OpenError::Levels { path: levels_path.clone(), source: error })?
+        }
+    };
     let mut replay = Replay {
-        answer_numbers: oldest..next,
+        answer_numbers: numbers,
         answers,
         ends: Ends { last: known.as_ref().map(|known| known.end) },
         index: &index,
         indexed: state.totals().size,
-        level_writer: level_writer.map_err(|error| OpenError::Levels { path: levels_path.clone(), source: error })?,
+        level_writer,
         levels_path,
         signed: signed.as_ref().map(|signed| signed.head),
         signed_root: known.as_ref().and_then(|known| known.signed_root),
         state,
         wrong: 0,
     };
-    let files = read_segments(&root, &segments, &identity, known, &mut replay)?;
+    let files = read_segments(&root, &segments, &identity, (base, known), &mut replay)?;
     let Replay { answer_numbers, answers, ends, level_writer, state, .. } = replay.finish()?;
 
     let segments = Arc::new(Segments::new(segments, files, Arc::clone(&index)));
@@ -184,6 +208,7 @@ pub(super) fn open(
         levels,
         lock,
         ownership,
+        pruned,
         root,
         segments,
         signed,
@@ -192,17 +217,34 @@ pub(super) fn open(
     })
 }
 
-/// The key of the log that is there, or a new one where no log has begun.
-fn identity(config: &LogConfig, root: &Folder, segments: &Folder, lock: &Folder) -> Result<Identity, OpenError> {
-    let entries = |folder: &Folder| folder.names().map_err(|source| io_error("list", folder.path(), source));
-    let begun = root.file(VKEY_FILE).exists() || !entries(segments)?.is_empty() || !entries(lock)?.is_empty();
-    if !begun {
-        tracing::info!(path = %root.path().display(), "a new log begins; keep a copy of {KEY_FILE}");
-        return Identity::create(root, config.origin.as_deref()).map_err(OpenError::Identity);
+/// Files that say what this log is and what it signed must not be anyone's to replace.
+fn expect_private(path: &Path) -> Result<(), OpenError> {
+    match writable_by_others(path).map_err(|source| io_error("look at", path, source))? {
+        Some(mode) => Err(OpenError::Writable { path: path.to_owned(), mode }),
+        None => Ok(()),
     }
+}
+
+/// Lock and key of the log that is there, or new ones where no log has begun: the lock first, so
+/// that a log that has its verifier key has its lock.
+fn lock_and_identity(
+    config: &LogConfig,
+    root: &Folder,
+    segments: &Folder,
+) -> Result<(Box<dyn CheckpointLock>, Identity), OpenError> {
+    let path = config.lock.clone().unwrap_or_else(|| root.file(LOCK_FOLDER));
+    let entries = segments.names().map_err(|source| io_error("list", segments.path(), source))?;
+    if !root.file(VKEY_FILE).exists() && entries.is_empty() {
+        let lock = FileLock::create(&path).map_err(OpenError::Lock)?;
+        tracing::info!(path = %root.path().display(), "a new log begins; keep a copy of {KEY_FILE}");
+        let identity = Identity::create(root, config.origin.as_deref()).map_err(OpenError::Identity)?;
+        return Ok((Box::new(lock), identity));
+    }
+    let lock = FileLock::open(&path).map_err(OpenError::Lock)?;
+    expect_private(&path)?;
     let identity = Identity::load(root.path()).map_err(OpenError::Identity)?;
     identity.expect_origin(config.origin.as_deref()).map_err(OpenError::Identity)?;
-    Ok(identity)
+    Ok((Box::new(lock), identity))
 }
 
 fn remove_temporary(
@@ -210,61 +252,58 @@ fn remove_temporary(
     segments: &Folder,
     blobs: &Blobs,
     checkpoints: &Checkpoints,
-    lock: &Lock,
 ) -> Result<(), OpenError> {
     let removed = root
         .remove_temporary()
         .and_then(|()| segments.remove_temporary())
         .and_then(|()| blobs.remove_temporary())
-        .and_then(|()| checkpoints.remove_temporary())
-        .and_then(|()| lock.remove_temporary());
+        .and_then(|()| checkpoints.remove_temporary());
     removed.map_err(|source| io_error("remove unfinished files in", root.path(), source))
 }
 
 /// What the lock says was signed last.
 fn signed(
     root: &Folder,
-    lock: &Lock,
+    lock: &dyn CheckpointLock,
     checkpoints: &Checkpoints,
     identity: &Identity,
 ) -> Result<Option<Signed>, OpenError> {
-    let path = root.file("lock").join("checkpoint");
     let public_path = root.file(PUBLIC_FILE);
-    let held = lock.load().map_err(|source| io_error("read", &path, source))?;
+    let note = lock.load().map_err(OpenError::Lock)?;
     let public = root.read(PUBLIC_FILE).map_err(|source| io_error("read", &public_path, source))?;
-    let (sizes, _) = checkpoints.sizes().map_err(|source| io_error("list", &root.file("checkpoints"), source))?;
-    let Some(note) = held else {
-        if public.is_some() || !sizes.is_empty() {
-            return Err(OpenError::LockMissing { path });
-        }
-        return Ok(None);
-    };
-    let head = head_of(&note, &path, identity)?;
-    let mut newest = sizes.last().copied().unwrap_or(0);
+    let newest = checkpoints.newest().map_err(|source| io_error("list", &root.file("checkpoints"), source))?;
+    let mut newest = newest.unwrap_or(0);
     if let Some(public) = public {
         newest = newest.max(head_of(&public, &public_path, identity)?.tree_size);
     }
-    if newest > head.tree_size {
-        return Err(OpenError::PublicNewer { path: public_path, public: newest, signed: head.tree_size });
+    let signed = match note.is_empty() {
+        true => None,
+        false => Some(Signed { head: head_of(&note, &lock.place(), identity)?, note }),
+    };
+    let size = signed.as_ref().map_or(0, |signed| signed.head.tree_size);
+    if newest > size {
+        return Err(OpenError::PublicNewer { path: public_path, public: newest, signed: size });
     }
-    Ok(Some(Signed { head, note }))
+    Ok(signed)
 }
 
 fn head_of(note: &[u8], path: &Path, identity: &Identity) -> Result<TreeHead, OpenError> {
-    let opened = open_note(note, identity.signer.verifier());
+    let opened = open_note(note, identity.verifier());
     let opened = opened.map_err(|source| OpenError::Note { path: path.to_owned(), source })?;
     Ok(*opened.tree_head())
 }
 
-/// The index and what it knows; an empty one if the one there is of no use.
-fn index(root: &Folder) -> Result<(Index, LogState, KnownAnswers), OpenError> {
+/// The index and what it knows; an empty one if the one there is of no use, as when it knows less
+/// than the `base` entries that were pruned.
+fn index(root: &Folder, base: u64) -> Result<(Index, LogState, KnownAnswers), OpenError> {
     let path = root.file(INDEX_FOLDER);
     let usable = || {
         let index = Index::open(&path)?;
         let state = index.state()?;
         let answers = index.answers()?;
         // Both come in one write; an index of an older form has no end.
-        if index.end()?.is_some() != (state.totals().size > 0) {
+        let size = state.totals().size;
+        if index.end()?.is_some() != (size > 0) || (size > 0 && size < base) {
             return Err(index.malformed());
         }
         Ok((index, state, answers))
@@ -301,16 +340,17 @@ fn known(
     levels: &Levels,
     state: &LogState,
     signed: Option<&Signed>,
-    whole_bytes_max: u64,
+    (base, whole_bytes_max): (u64, u64),
 ) -> Option<Known> {
     let size = state.totals().size;
     let end = index.end().ok().flatten()?;
     let (firsts, _) = Segments::list(segments).ok()?;
     let length = |first| fs::metadata(segments.file(&name(first))).map(|metadata| metadata.len()).ok();
     let mut total = 0;
-    let mut next = 0;
+    let mut next = base;
     let mut finished = Vec::new();
-    for first in firsts.into_iter().take_while(|first| *first < end.segment) {
+    let before_end = |first: &u64| (base..end.segment).contains(first);
+    for first in firsts.into_iter().filter(before_end) {
         let known = index.finished(first).ok().flatten()?;
         if first != next || length(first) != Some(known.bytes) {
             return None;
@@ -343,15 +383,17 @@ fn index_checkpoints(
     root: &Folder,
     identity: &Identity,
 ) -> Result<(), OpenError> {
-    let path = root.file("checkpoints");
-    let (sizes, _) = checkpoints.sizes().map_err(|source| io_error("list", &path, source))?;
+    let folder = root.file("checkpoints");
+    // The index lags behind a crash by a second or so; it has all before the folder of its latest.
+    let last = index.last_checkpoint().map_err(OpenError::Index)?.unwrap_or(0);
+    let (from, sizes) = checkpoints.sizes_around(last).map_err(|source| io_error("list", &folder, source))?;
     let known: BTreeSet<u64> =
-        index.checkpoints(0, u64::MAX, usize::MAX).map_err(OpenError::Index)?.into_iter().collect();
+        index.checkpoints(from, u64::MAX, usize::MAX).map_err(OpenError::Index)?.into_iter().collect();
     if let Some(missing) = known.iter().find(|size| sizes.binary_search(size).is_err()) {
-        return Err(OpenError::CheckpointMissing { path: path.join(missing.to_string()) });
+        return Err(OpenError::CheckpointMissing { path: checkpoints.path(*missing) });
     }
     for size in sizes.into_iter().filter(|size| !known.contains(size)) {
-        let path = path.join(size.to_string());
+        let path = checkpoints.path(size);
         let note = checkpoints.read(size).map_err(|source| io_error("read", &path, source))?.unwrap_or_default();
         head_of(&note, &path, identity)?;
         index.add_checkpoint(size, &Digest(openssl::sha::sha256(&note))).map_err(OpenError::Index)?;
@@ -370,7 +412,7 @@ fn republish(
         return Ok(());
     };
     let size = head.tree_size;
-    let kept = root.file("checkpoints").join(size.to_string());
+    let kept = checkpoints.path(size);
     checkpoints.keep(size, note).map_err(|source| io_error("write", &kept, source))?;
     index.add_checkpoint(size, &Digest(openssl::sha::sha256(note))).map_err(OpenError::Index)?;
     let public = root.file(PUBLIC_FILE);
@@ -385,12 +427,17 @@ fn read_segments(
     root: &Folder,
     segments: &Folder,
     identity: &Identity,
-    known: Option<Known>,
+    (base, known): (u64, Option<Known>),
     replay: &mut Replay<'_>,
 ) -> Result<Vec<Arc<SegmentFile>>, OpenError> {
-    let (firsts, _) = Segments::list(segments).map_err(|source| io_error("list", segments.path(), source))?;
+    let (mut firsts, _) = Segments::list(segments).map_err(|source| io_error("list", segments.path(), source))?;
+    // What an interrupted prune has left is deleted later.
+    firsts.retain(|first| *first >= base);
+    if base > 0 && firsts.is_empty() {
+        return Err(OpenError::Pruned(PrunedError::Segment { first: base }));
+    }
     let mut files = Vec::new();
-    let mut end = 0;
+    let mut end = base;
     let (finished, resume) = known.map_or((Vec::new(), None), |known| (known.finished, Some(known.end)));
     let finished: BTreeMap<u64, Finished> = finished.into_iter().collect();
     for (position, first) in firsts.iter().enumerate() {
@@ -399,13 +446,18 @@ fn read_segments(
             return Err(OpenError::SegmentMissing { expected: end, found: name(*first) });
         }
         let file = File::open(&path).map_err(|source| io_error("open", &path, source))?;
+        let is_last = position + 1 == firsts.len();
+        if is_last {
+            // A process that was killed may have written what it did not sync: what is read here
+            // counts as durable from now on.
+            disk::sync(&file, &path).map_err(|source| io_error("sync", &path, source))?;
+        }
         let resume = resume.filter(|resume| resume.segment == *first);
         let shared = match (finished.get(first), resume) {
             (Some(Finished { bytes, end }), _) => SegmentFile::indexed(*first, file, *bytes, *end),
             (None, Some(resume)) => SegmentFile::indexed(*first, file, resume.offset, replay.indexed),
             (None, None) => SegmentFile::new(*first, file),
         };
-        let is_last = position + 1 == firsts.len();
         let damaged = |offset, source| OpenError::Damaged { path: path.clone(), offset, source };
         let header = header(*first, &identity.origin_digest());
         let mut reader = BatchReader::open(&path, *first, &header).map_err(|flaw| damaged(0, flaw))?;
@@ -419,7 +471,14 @@ fn read_segments(
         }
         loop {
             match reader.next() {
-                Ok(None) => break,
+                Ok(None) if is_last && reader.slack() > 0 => {
+                    trim(&path, reader.offset()).map_err(|source| io_error("cut", &path, source))?;
+                    break;
+                }
+                Ok(None) => {
+                    reader.expect_no_slack().map_err(|flaw| damaged(reader.offset(), flaw))?;
+                    break;
+                }
                 Ok(Some(batch)) => {
                     replay.batch(&batch, *first, reader.offset())?;
                     let marks = batch.entries().zip(batch.first..).map(|((offset, _), index)| Mark { index, offset });
@@ -457,13 +516,19 @@ fn tail(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
 /// Cuts off a batch that was never finished, keeping its bytes aside for whoever wants to know.
 fn cut(root: &Folder, path: &Path, first: u64, offset: u64, tail: &[u8]) -> Result<(), OpenError> {
     tracing::warn!(path = %path.display(), offset, bytes = tail.len(), "a batch that was never confirmed is cut off");
+    // What was written ahead says nothing.
+    let length = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let tail = tail.get(..length).unwrap_or_default();
     let kept = root.make("torn").and_then(|torn| torn.replace(&format!("{first:020}-{offset}"), tail));
     kept.map_err(|source| io_error("write", &root.file("torn"), source))?;
-    let cut = disk::open(path, OpenOptions::new().write(true)).and_then(|file| {
-        disk::set_len(&file, path, offset)?;
-        disk::sync(&file, path)
-    });
-    cut.map_err(|source| io_error("cut", path, source))
+    trim(path, offset).map_err(|source| io_error("cut", path, source))
+}
+
+/// Makes a segment's file end at `length`, durably.
+fn trim(path: &Path, length: u64) -> io::Result<()> {
+    let file = disk::open(path, OpenOptions::new().write(true))?;
+    disk::set_len(&file, path, length)?;
+    disk::sync(&file, path)
 }
 
 pub(super) fn io_error(operation: &'static str, path: &Path, source: io::Error) -> OpenError {

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use ledger_protocol::{Entry, Outcome};
-use messages::ledger::{AppendAnswer, GroupResult, Receipt};
+use messages::ledger::{AppendAnswer, Group, GroupResult, Head, Receipt};
 
 use super::indexing::{Ends, write_index};
 use super::sequencing::{Pending, PendingAnswer, Reply, Sealed};
 use super::writing::Written;
 use super::{AppendFailed, Shared, chain};
 use crate::levels::LevelWriter;
-use crate::segment::{Extent, Location};
+use crate::segment::{Extent, Location, ReadError};
 use crate::store::{Run, Update};
 
 /// The publishing thread.
@@ -69,6 +69,7 @@ impl Publishing {
             (false, false) => {}
         }
         self.shared.durable_size.store(size, Ordering::Release);
+        self.shared.metrics.grown();
         let head = self.levels.tree_head();
         self.shared.make_progress(|progress| progress.head = head);
         Ok(())
@@ -105,35 +106,46 @@ impl Publishing {
     fn answer(&self, pending: PendingAnswer) -> Reply {
         match pending {
             PendingAnswer::Known(reply) => reply,
-            PendingAnswer::Repeated(outcomes) => {
-                let results = outcomes.into_iter().map(|outcome| self.again(outcome));
+            PendingAnswer::Repeated(groups) => {
+                let results = groups.into_iter().map(|(group, outcome)| self.again(&group, outcome));
                 Ok(AppendAnswer { version: 1, results: results.collect::<Result<_, _>>()? })
             }
         }
     }
 
     /// The result that was given before, its receipts read from the log.
-    fn again(&self, outcome: Outcome) -> Result<GroupResult, AppendFailed> {
+    fn again(&self, group: &Group, outcome: Outcome) -> Result<GroupResult, AppendFailed> {
         match outcome {
-            Outcome::Appended { first, count } => self.receipts(first, count).map(GroupResult::Appended),
+            Outcome::Appended { first, count } => self.receipts(group, first, count).map(GroupResult::Appended),
             Outcome::Conflict(head) => Ok(GroupResult::Conflict(head)),
             Outcome::Refused(reason) => Ok(GroupResult::Refused(reason)),
         }
     }
 
-    fn receipts(&self, first: u64, count: u64) -> Result<Vec<Receipt>, AppendFailed> {
-        let end = first + count;
-        let mut receipts = Vec::new();
+    /// The receipts of the entries from `first` on, which must be what `group` asks for.
+    fn receipts(&self, group: &Group, first: u64, count: u64) -> Result<Vec<Receipt>, AppendFailed> {
+        if group.items.len() as u64 != count {
+            return Err(AppendFailed::KeyReused);
+        }
+        let mut items = group.items.iter();
+        let mut receipts: Vec<Receipt> = Vec::new();
+        let mut is_same = true;
         let read = self.shared.segments.read(first, |index, bytes| {
-            let Ok(Entry { seq, recorded, .. }) = Entry::decode(bytes) else {
+            let (Some(item), Ok(entry)) = (items.next(), Entry::decode(bytes)) else {
                 return ControlFlow::Break(());
             };
+            let head = Head { seq: entry.seq, prev: entry.prev };
+            let continues = index != first || group.expected.is_none_or(|expected| expected == head);
+            is_same &= continues && entry.agent == group.agent && entry.is_made_of(item);
+            let Entry { seq, recorded, .. } = entry;
             receipts.push(Receipt { index, seq, recorded, leaf_hash: Entry::leaf_hash(bytes) });
-            if index + 1 >= end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if items.len() == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         match read {
+            Ok(()) if !is_same => Err(AppendFailed::KeyReused),
             Ok(()) if receipts.len() as u64 == count => Ok(receipts),
             Ok(()) => Err(AppendFailed::Failed { reason: format!("entries from {first} on cannot be read again") }),
+            Err(ReadError::Missing { .. }) => Err(AppendFailed::Pruned { first }),
             Err(error) => Err(AppendFailed::Failed { reason: chain(&error) }),
         }
     }

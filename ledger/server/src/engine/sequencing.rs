@@ -3,12 +3,15 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::Duration;
 
-use ledger_protocol::{AgentChain, Answers, LogState, LogTotals, Outcome, Sequenced, SequencedGroup, Sequencer};
+use ledger_protocol::{
+    AgentChain, Answered, Answers, LogState, LogTotals, Outcome, Sequenced, SequencedGroup, Sequencer,
+};
 use ledger_tlog::hash::Hash;
-use messages::ledger::{AppendAnswer, AppendRequest, GroupResult, Receipt};
+use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Receipt};
 use messages::{AgentId, Digest};
 use tokio::sync::oneshot;
 
@@ -21,8 +24,10 @@ pub(super) type Reply = Result<AppendAnswer, AppendFailed>;
 /// A request and who waits for its answer.
 #[derive(Debug)]
 pub(super) struct Submission {
-    pub(super) request: AppendRequest,
     pub(super) reply: oneshot::Sender<Reply>,
+    pub(super) request: AppendRequest,
+    /// The name on the certificate of whoever asks; `None` is this process.
+    pub(super) submitter: Option<Arc<str>>,
 }
 
 /// A batch with everything that follows from it.
@@ -63,8 +68,8 @@ pub(super) struct Pending {
 pub(super) enum PendingAnswer {
     /// Ready.
     Known(Reply),
-    /// Given before; its receipts are read from the entries.
-    Repeated(Vec<Outcome>),
+    /// Given before, with the groups that it must be for; its receipts are read from the entries.
+    Repeated(Vec<(Group, Outcome)>),
 }
 
 /// The sequencing thread.
@@ -85,10 +90,16 @@ impl Sequencing {
     ///
     /// A batch is handed over as soon as the writer is free; until then it grows, up to
     /// [`SEAL_BYTES`]. So a lone request waits for nothing, and under load batches are large.
-    /// `ready` tells that the writer waits for a batch.
-    pub(super) fn run(mut self, submissions: &Receiver<Submission>, ready: &Receiver<()>, sealed: &SyncSender<Sealed>) {
+    /// `ready` tells that the writer waits for a batch, and gives back the buffer of the one before.
+    pub(super) fn run(
+        mut self,
+        submissions: &Receiver<Submission>,
+        ready: &Receiver<Vec<u8>>,
+        sealed: &SyncSender<Sealed>,
+    ) {
+        let mut spare = Vec::new();
         while let Ok(first) = submissions.recv() {
-            let mut batch = self.new_batch();
+            let mut batch = self.new_batch(std::mem::take(&mut spare));
             self.take(first, &mut batch);
             let mut open = true;
             loop {
@@ -100,8 +111,9 @@ impl Sequencing {
                     }
                 }
                 let full = !open || batch.batch.frames_bytes() >= SEAL_BYTES;
-                let is_ready = if full { ready.recv().is_ok() } else { ready.try_recv().is_ok() };
-                if is_ready || full {
+                let is_ready = if full { ready.recv().ok() } else { ready.try_recv().ok() };
+                if is_ready.is_some() || full {
+                    spare = is_ready.unwrap_or_default();
                     self.finish(&mut batch);
                     if sealed.send(batch).is_err() {
                         return;
@@ -117,10 +129,10 @@ impl Sequencing {
         }
     }
 
-    fn new_batch(&self) -> Sealed {
+    fn new_batch(&self, buffer: Vec<u8>) -> Sealed {
         let totals = *self.sequencer.state().totals();
         Sealed {
-            batch: Batch::new(totals.size),
+            batch: Batch::new(totals.size, buffer),
             chains: HashMap::new(),
             forgotten: 0,
             groups: Vec::new(),
@@ -132,25 +144,35 @@ impl Sequencing {
     }
 
     fn take(&mut self, submission: Submission, batch: &mut Sealed) {
-        let Submission { request, reply } = submission;
+        let Submission { reply, request, submitter } = submission;
+        self.shared.metrics.queued.fetch_sub(1, Ordering::Relaxed);
+        let submitter = submitter.as_deref();
         let answer = match self.answers.get(&request.idempotency_key) {
-            Some(outcomes) => PendingAnswer::Repeated(outcomes.to_vec()),
-            None => PendingAnswer::Known(self.sequence(&request, batch)),
+            Some(answered) => match answered.outcomes_for(submitter, &request.groups) {
+                Some(outcomes) => {
+                    let outcomes = outcomes.to_vec();
+                    PendingAnswer::Repeated(request.groups.into_iter().zip(outcomes).collect())
+                }
+                None => PendingAnswer::Known(Err(AppendFailed::KeyReused)),
+            },
+            None => PendingAnswer::Known(self.sequence(&request, submitter, batch)),
         };
         batch.replies.push(Pending { answer, reply });
     }
 
-    fn sequence(&mut self, request: &AppendRequest, batch: &mut Sealed) -> Reply {
+    fn sequence(&mut self, request: &AppendRequest, submitter: Option<&str>, batch: &mut Sealed) -> Reply {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
         let checkpoints = &self.checkpoints;
-        let sequenced = self.sequencer.sequence(request, now, |size| signed(&shared, checkpoints, size));
+        let signed = |size| signed(&shared, checkpoints, size);
+        let sequenced = self.sequencer.sequence(request, now, signed, batch.batch.frames_mut());
         let sequenced = sequenced.map_err(AppendFailed::Refused)?;
         for group in &sequenced.groups {
             place(group, batch);
         }
         if !sequenced.groups.is_empty() {
-            let remembered = (request.idempotency_key, sequenced.outcomes.clone());
+            let answered = Answered::new(submitter, &request.groups, sequenced.outcomes.clone());
+            let remembered = (request.idempotency_key, answered);
             batch.batch.remember(remembered.clone());
             batch.forgotten += self.answers.remember(remembered.0, remembered.1.clone()).len() as u64;
             batch.remembered.push(remembered);
@@ -187,7 +209,8 @@ fn signed(shared: &Shared, checkpoints: &RefCell<HashMap<u64, Digest>>, size: u6
 fn place(group: &SequencedGroup, batch: &mut Sealed) {
     // Fits: a request has a few thousand entries.
     let count = u32::try_from(group.receipts.len()).unwrap_or(u32::MAX);
-    let offset = batch.batch.push(&group.frames, count);
+    batch.batch.count_in(count, &group.bundles);
+    let offset = group.frames.start as u64;
     batch.leaves.extend(group.receipts.iter().map(|receipt| Hash::from_bytes(receipt.leaf_hash.0)));
     if let Some(Receipt { index, seq, .. }) = group.receipts.first().copied() {
         let (agent, previous_index) = (group.agent.clone(), group.previous_index);

@@ -5,25 +5,26 @@ use std::time::{Duration, Instant};
 
 use ledger_protocol::CheckpointGuard;
 use ledger_tlog::proof::ConsistencyProof;
-use ledger_tlog::signer::NoteSigner;
 use ledger_tlog::tree::{TreeHead, consistency_proof};
 use messages::Digest;
 
 use super::{Published, Shared, chain};
-use crate::checkpoints::{Lock, PUBLIC_FILE};
+use crate::checkpoints::PUBLIC_FILE;
 use crate::folder::Folder;
+use crate::identity::Identity;
+use crate::lock::CheckpointLock;
 use crate::witnessing::Witnessing;
 
 /// The signing thread.
 pub(super) struct Signing {
     pub(super) guard: CheckpointGuard,
+    pub(super) identity: Identity,
     pub(super) interval: Duration,
-    pub(super) lock: Lock,
+    pub(super) lock: Box<dyn CheckpointLock>,
     pub(super) root: Folder,
     pub(super) shared: Arc<Shared>,
-    /// The note that the lock holds.
-    pub(super) signed: Option<Vec<u8>>,
-    pub(super) signer: NoteSigner,
+    /// The note that the lock holds; empty if nothing was signed.
+    pub(super) signed: Vec<u8>,
     pub(super) witnessing: Option<Witnessing>,
 }
 
@@ -79,17 +80,18 @@ impl Signing {
     /// two histories: the entries are durable, the guard permits, sign, lock, have it cosigned,
     /// lock again with the cosignatures, keep, publish. What is published never changes.
     fn sign(&mut self, head: TreeHead) -> Result<(), String> {
+        let taken = Instant::now();
         let proof = self.proof(head)?;
         let now = self.shared.clock.now();
         let checkpoint = self.guard.next(head, &proof, now).map_err(|error| chain(&error))?;
-        let unwitnessed = checkpoint.sign(&self.signer).map_err(|error| chain(&error))?;
+        let unwitnessed = self.identity.sign(&checkpoint, now).map_err(|error| chain(&error))?;
         let mut note = unwitnessed.to_bytes();
-        self.lock.compare_and_swap(self.signed.as_deref(), &note).map_err(|error| chain(&error))?;
+        self.swap(&self.signed, &note)?;
         let mut witnessed = false;
         if let Some(witnessing) = &self.witnessing {
             let cosigned = witnessing.cosign(head, &unwitnessed).map_err(|error| chain(&error))?;
             // A crash from here on publishes these very bytes at the next start.
-            self.lock.compare_and_swap(Some(&note), &cosigned.note).map_err(|error| chain(&error))?;
+            self.swap(&note, &cosigned.note)?;
             (note, witnessed) = (cosigned.note, cosigned.witnessed);
         }
         let size = head.tree_size;
@@ -98,9 +100,18 @@ impl Signing {
             progress.published = Some(Published { note: Arc::from(note.as_slice()), size });
         });
         self.shared.coverage.published(size, witnessed);
+        self.shared.metrics.published(taken, size == self.shared.durable_size(), witnessed);
         tracing::debug!(size, witnessed, root = %head.root, "checkpoint signed");
-        self.signed = Some(note);
+        self.signed = note;
         Ok(())
+    }
+
+    /// Moves the lock on. A failure ends the process: whoever has the lock goes on.
+    fn swap(&self, expected: &[u8], new: &[u8]) -> Result<(), String> {
+        self.lock.swap(expected, new).map_err(|error| {
+            self.shared.lock_lost.notify_one();
+            chain(&error)
+        })
     }
 
     fn proof(&self, head: TreeHead) -> Result<ConsistencyProof, String> {

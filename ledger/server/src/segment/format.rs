@@ -1,14 +1,13 @@
 //! The bytes of a segment: its header, frames, and the trailer that ends each batch.
 
 use crc32c::crc32c;
-use ledger_protocol::Outcome;
-use ledger_tlog::bundle::split_entry;
+use ledger_protocol::Answered;
 use messages::Digest;
 use messages::cbor::{self, CborError};
 use messages::ledger::IdempotencyKey;
 
 /// The answer to one request of a batch, kept so that a repeated request gets it again.
-pub(crate) type RememberedAnswer = (IdempotencyKey, Vec<Outcome>);
+pub(crate) type RememberedAnswer = (IdempotencyKey, Answered);
 
 /// Where an entry's frame begins, for every 256th entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,26 +28,26 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(first: u64) -> Self {
-        Self { answers: Vec::new(), count: 0, first, frames: Vec::new(), marks: Vec::new() }
+    /// A batch that begins with the entry `first`, in a buffer that need not be made anew.
+    pub(crate) fn new(first: u64, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { answers: Vec::new(), count: 0, first, frames: buffer, marks: Vec::new() }
     }
 
-    /// Adds the frames of the next `count` entries and tells where in the batch they begin.
-    pub(crate) fn push(&mut self, frames: &[u8], count: u32) -> u64 {
-        let begin = self.frames.len() as u64;
-        let next = self.first + u64::from(self.count);
-        if next.next_multiple_of(MARK_INTERVAL) < next + u64::from(count) {
-            let mut rest = frames;
-            for index in next..next + u64::from(count) {
-                if index.is_multiple_of(MARK_INTERVAL) {
-                    self.marks.push(Mark { index, offset: begin + (frames.len() - rest.len()) as u64 });
-                }
-                rest = split_entry(rest).map_or(&[], |(_, after)| after);
-            }
-        }
-        self.frames.extend_from_slice(frames);
+    /// Where the next entries' frames are written, to be counted with [`Batch::count_in`].
+    pub(crate) fn frames_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.frames
+    }
+
+    /// Counts entries whose frames were written; `bundles` are the places of those that begin one.
+    pub(crate) fn count_in(&mut self, count: u32, bundles: &[(u64, usize)]) {
+        self.marks.extend(bundles.iter().map(|(index, offset)| Mark { index: *index, offset: *offset as u64 }));
         self.count += count;
-        begin
+    }
+
+    /// The buffer of a batch that is written, for another.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.frames)
     }
 
     pub(crate) fn remember(&mut self, answer: RememberedAnswer) {

@@ -80,6 +80,12 @@ pub enum BatchFlaw {
     /// The file could not be read.
     #[error("the file cannot be read")]
     Io(#[source] io::Error),
+    /// Zeros follow the last batch of a file that is not the last.
+    #[error("{bytes} zeros follow the file's last batch; only the log's last file may have some")]
+    Slack {
+        /// How many.
+        bytes: u64,
+    },
     /// No batch is that long.
     #[error("the batch is longer than {BATCH_BYTES_MAX} bytes")]
     TooLong,
@@ -96,6 +102,7 @@ pub(crate) struct BatchReader {
     expected: u64,
     file: BufReader<File>,
     offset: u64,
+    slack: u64,
 }
 
 impl BatchReader {
@@ -108,7 +115,7 @@ impl BatchReader {
         if read.is_err() || found != header {
             return Err(BatchFlaw::Header { first });
         }
-        Ok(Self { expected: first, file, offset: HEADER_BYTES })
+        Ok(Self { expected: first, file, offset: HEADER_BYTES, slack: 0 })
     }
 
     /// Goes on behind `offset`, where the batch with the entry `index` begins.
@@ -128,7 +135,18 @@ impl BatchReader {
         self.expected
     }
 
-    /// The next batch; `None` where the file ends with a batch.
+    /// Zeros behind the last batch, once [`BatchReader::next`] has found the end: written ahead of
+    /// batches that never came.
+    pub(crate) fn slack(&self) -> u64 {
+        self.slack
+    }
+
+    /// That the file ends with a batch and nothing else, as every file but the last must.
+    pub(crate) fn expect_no_slack(&self) -> Result<(), BatchFlaw> {
+        if self.slack == 0 { Ok(()) } else { Err(BatchFlaw::Slack { bytes: self.slack }) }
+    }
+
+    /// The next batch; `None` where the file ends with a batch, or with zeros behind one.
     pub(crate) fn next(&mut self) -> Result<Option<ScannedBatch>, BatchFlaw> {
         let mut frames = Vec::new();
         let mut count = 0u64;
@@ -139,6 +157,10 @@ impl BatchReader {
             }
             self.fill(&mut length)?;
             let entry_bytes = usize::from(u16::from_be_bytes(length));
+            if entry_bytes == 0 && frames.is_empty() {
+                self.slack = self.zeros()? + ESCAPE_BYTES as u64;
+                return Ok(None);
+            }
             if entry_bytes == 0 {
                 return self.finish(frames, count).map(Some);
             }
@@ -152,6 +174,23 @@ impl BatchReader {
                 fill(&mut self.file, entry)?;
             }
             count += 1;
+        }
+    }
+
+    /// How many zeros are left; a flaw if anything else is.
+    fn zeros(&mut self) -> Result<u64, BatchFlaw> {
+        let mut found = 0;
+        loop {
+            let rest = io::BufRead::fill_buf(&mut self.file).map_err(BatchFlaw::Io)?;
+            if rest.is_empty() {
+                return Ok(found);
+            }
+            if rest.iter().any(|byte| *byte != 0) {
+                return Err(BatchFlaw::Trailer);
+            }
+            let length = rest.len();
+            found += length as u64;
+            io::BufRead::consume(&mut self.file, length);
         }
     }
 
@@ -226,6 +265,13 @@ pub(crate) fn is_complete_batch_after(tail: &[u8]) -> bool {
     false
 }
 
+/// Whether `tail`, which begins with a flawed batch, ends as what a crash leaves: in the middle of the
+/// batch, or in zeros that were written ahead of it.
+pub(crate) fn ends_in_crash(flaw: &BatchFlaw, tail: &[u8]) -> bool {
+    let zeros = tail.iter().rev().take_while(|byte| **byte == 0).count();
+    (matches!(flaw, BatchFlaw::Truncated) || zeros >= SLACK_BYTES_LEAST) && !is_complete_batch_after(tail)
+}
+
 /// Whether the trailer magic at `magic` ends a whole batch that does not begin where `tail` does.
 fn is_complete_batch(tail: &[u8], magic: usize) -> bool {
     let head = tail.get(magic..).and_then(<[u8]>::first_chunk).and_then(TrailerHead::parse);
@@ -246,6 +292,9 @@ fn is_complete_batch(tail: &[u8], magic: usize) -> bool {
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
+
+/// Zeros at a file's end that are no accident of a checksum.
+const SLACK_BYTES_LEAST: usize = 16;
 
 /// Far above what is ever sealed: 4 MiB, and one request of 8 MiB on top of it.
 const BATCH_BYTES_MAX: usize = 64 << 20;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use ledger_protocol::Outcome;
+use ledger_protocol::{Answered, Outcome};
 use ledger_tlog::bundle::append_entry;
 use messages::Digest;
 use messages::ledger::IdempotencyKey;
@@ -21,14 +21,19 @@ fn entry(index: u64) -> Vec<u8> {
     (0..length).map(|at| at.to_le_bytes()[0] ^ index.to_le_bytes()[0]).collect()
 }
 
+fn answered(first: u64, count: u64) -> Answered {
+    Answered::new(Some("verifier"), &[], vec![Outcome::Appended { first, count }])
+}
+
 fn batch(first: u64, count: u64) -> Batch {
-    let mut batch = Batch::new(first);
+    let mut batch = Batch::new(first, Vec::new());
     for index in first..first + count {
-        let mut frame = Vec::new();
-        append_entry(&mut frame, &entry(index)).unwrap();
-        batch.push(&frame, 1);
+        let frame = batch.frames_mut().len();
+        append_entry(batch.frames_mut(), &entry(index)).unwrap();
+        let bundle = index.is_multiple_of(MARK_INTERVAL).then_some((index, frame));
+        batch.count_in(1, bundle.as_slice());
     }
-    batch.remember((IdempotencyKey([first.to_le_bytes()[0]; 16]), vec![Outcome::Appended { first, count }]));
+    batch.remember((IdempotencyKey([first.to_le_bytes()[0]; 16]), answered(first, count)));
     batch
 }
 
@@ -45,6 +50,7 @@ fn write(folder: &Path, segment_bytes_max: u64, counts: &[u64]) -> Arc<Segments>
         writer.append(&mut batch(first, *count)).unwrap();
         first += count;
     }
+    writer.finish().unwrap();
     segments
 }
 
@@ -93,7 +99,7 @@ fn a_scan_gives_back_entries_and_answers() {
     let first = reader.next().unwrap().unwrap();
     assert_eq!(first.entries().map(|(_, entry)| entry.to_vec()).collect::<Vec<_>>(), [entry(0), entry(1), entry(2)]);
     let second = reader.next().unwrap().unwrap();
-    assert_eq!(second.answers, [(IdempotencyKey([3; 16]), vec![Outcome::Appended { first: 3, count: 2 }])]);
+    assert_eq!(second.answers, [(IdempotencyKey([3; 16]), answered(3, 2))]);
     assert!(reader.next().unwrap().is_none());
 }
 
@@ -133,6 +139,81 @@ fn any_flipped_byte_is_found_and_told_from_a_torn_tail_by_the_batch_behind_it() 
     }
 }
 
+/// The file of a log whose process was killed: batches, then the zeros written ahead.
+fn killed(folder: &Path, counts: &[u64]) -> Vec<u8> {
+    let index = Arc::new(Index::open(&folder.join("index")).unwrap());
+    let segments = Arc::new(Segments::new(Folder::open(folder).unwrap(), Vec::new(), index));
+    let mut writer = Writer::new(segments, ORIGIN, u64::MAX).unwrap();
+    let mut first = 0;
+    for count in counts {
+        writer.append(&mut batch(first, *count)).unwrap();
+        first += count;
+    }
+    fs::read(folder.join(name(0))).unwrap()
+}
+
+#[test]
+fn zeros_written_ahead_are_the_end_of_the_last_file_and_of_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = killed(folder.path(), &[4, 3]);
+    let end = 64 + batch(0, 4).seal().len() + batch(4, 3).seal().len();
+    assert!(bytes.len() > end + 500_000 && bytes[end..].iter().all(|byte| *byte == 0));
+    let path = folder.path().join(name(0));
+    let mut reader = BatchReader::open(&path, 0, &header(0, &ORIGIN)).unwrap();
+    while reader.next().unwrap().is_some() {}
+    assert_eq!((reader.next_index(), reader.offset()), (7, end as u64));
+    assert_eq!(reader.slack(), (bytes.len() - end) as u64);
+    assert!(matches!(reader.expect_no_slack(), Err(BatchFlaw::Slack { .. })));
+    for at in [end, end + 1, end + 2, end + 4096, bytes.len() - 1] {
+        let mut altered = bytes.clone();
+        altered[at] = 1;
+        fs::write(&path, &altered).unwrap();
+        let (entries, flaw) = scan(&path);
+        assert!(entries == 7 && flaw.is_some(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_small_batch_goes_over_zeros_and_a_large_one_makes_the_file_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let length = |counts: &[u64]| {
+        let folder = tempfile::tempdir_in(folder.path()).unwrap();
+        killed(folder.path(), counts).len()
+    };
+    let once = length(&[4]);
+    assert!(once > 1 << 20);
+    assert_eq!(length(&[4, 3, 3, 3]), once);
+    // About 300 KB.
+    let large = 64 + batch(0, 2_000).seal().len();
+    assert_eq!(length(&[2_000]), large);
+    assert_eq!(length(&[2_000, 2]), large + batch(2_000, 2).seal().len() + (1 << 20));
+}
+
+#[test]
+fn a_batch_of_which_any_blocks_did_not_arrive_is_cut_and_nothing_before_it_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    // The second batch spans several blocks of a disk, in space that was zeros before.
+    let bytes = killed(folder.path(), &[4, 120]);
+    let path = folder.path().join(name(0));
+    let (start, end) = (64 + batch(0, 4).seal().len(), 64 + batch(0, 4).seal().len() + batch(4, 120).seal().len());
+    let blocks: Vec<_> = (start / 4096..=end / 4096).collect();
+    assert!(blocks.len() >= 4, "{blocks:?}");
+    for arrived in 0u32..1 << blocks.len() {
+        let mut torn = bytes.clone();
+        for block in blocks.iter().enumerate().filter(|(bit, _)| arrived >> bit & 1 == 0).map(|(_, block)| block) {
+            torn[(block * 4096).max(start)..((block + 1) * 4096).min(end)].fill(0);
+        }
+        fs::write(&path, &torn).unwrap();
+        let (entries, flaw) = scan(&path);
+        let whole = arrived + 1 == 1 << blocks.len();
+        assert_eq!(entries, if whole { 124 } else { 4 }, "{arrived:b}");
+        assert_eq!(flaw.is_some(), !whole && arrived != 0, "{arrived:b}");
+        if let Some(flaw) = flaw {
+            assert!(!is_complete_batch_after(&torn[start..]) && ends_in_crash(&flaw, &torn[start..]), "{arrived:b}");
+        }
+    }
+}
+
 #[test]
 fn a_segment_of_another_log_or_name_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,9 +228,10 @@ fn a_segment_of_another_log_or_name_is_refused() {
 
 #[test]
 fn the_example_of_the_specification_is_what_is_written() {
-    let mut batch = Batch::new(0);
-    batch.push(&[0, 1, 0xf6], 1);
-    batch.remember((IdempotencyKey([0xaa; 16]), vec![Outcome::Appended { first: 0, count: 1 }]));
+    let mut batch = Batch::new(0, Vec::new());
+    batch.frames_mut().extend_from_slice(&[0, 1, 0xf6]);
+    batch.count_in(1, &[(0, 0)]);
+    batch.remember((IdempotencyKey([0xaa; 16]), answered(0, 1)));
     let bytes = hex::encode(batch.seal());
     let spec = include_str!("../../../../docs/spec/segment.md");
     let flat: String = spec.split_whitespace().collect();

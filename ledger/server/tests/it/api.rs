@@ -13,7 +13,7 @@ use messages::ledger::{
     APPEND_BYTES_MAX, AppendAnswer, AppendRequest, BLOB_BYTES_MAX, EntryPage, GroupResult, Head, Info, Proof,
 };
 use messages::{AgentId, Digest};
-use transport::client::Outgoing;
+use transport::client::{Client, Outgoing};
 
 use crate::entries::{action, agent, enrol, fleet, group, linked_verdict, quote, request, retire};
 use crate::rig::{CALLERS, Caller, Rig, body, get, header, send};
@@ -128,20 +128,59 @@ async fn a_repeated_key_gets_the_first_answer_also_after_a_restart() {
         group(&node, Head::default(), vec![retire()]),
         fleet(vec![]),
     ];
-    let first = append(&rig, &served.url, &request(7, groups)).await;
+    let repeated = request(7, groups);
+    let first = append(&rig, &served.url, &repeated).await;
     assert!(matches!(
         first.results.as_slice(),
         [GroupResult::Appended(_), GroupResult::Conflict(_), GroupResult::Refused(_)]
     ));
-    let other = request(7, vec![fleet(vec![action("other content")])]);
-    assert_eq!(append(&rig, &served.url, &other).await, first);
+    assert_eq!(append(&rig, &served.url, &repeated).await, first);
     served.stop().await;
     let served = rig.serve().await;
     let size = rig.ledger_client(&served.url).info().await.unwrap().durable_size;
-    assert_eq!(append(&rig, &served.url, &other).await, first);
+    assert_eq!(append(&rig, &served.url, &repeated).await, first);
     assert_eq!(rig.ledger_client(&served.url).info().await.unwrap().durable_size, size);
-    let new = append(&rig, &served.url, &AppendRequest { ..request(8, other.groups) }).await;
+    let new = append(&rig, &served.url, &request(8, vec![fleet(vec![action("other content")])])).await;
     assert!(matches!(new.results.as_slice(), [GroupResult::Appended(_)]));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_key_with_another_request_or_by_another_caller_is_refused() {
+    let rig = Rig::new();
+    let served = rig.serve().await;
+    let node = agent("node-1");
+    let enrolling = group(&node, Head::default(), vec![enrol(0, Digest::ZERO)]);
+    let groups = |texts: [&str; 2]| vec![enrolling.clone(), fleet(texts.map(action).to_vec()), fleet(vec![])];
+    let first = request(7, groups(["one", "two"]));
+    let answer = append(&rig, &served.url, &first).await;
+    let altered = [
+        request(7, groups(["one", "three"])),
+        request(7, groups(["two", "one"])),
+        request(7, vec![enrolling.clone(), fleet(vec![action("one")]), fleet(vec![])]),
+        request(7, vec![enrolling.clone(), fleet(vec![action("one"), action("two")]), fleet(vec![action("more")])]),
+        request(7, vec![enrolling.clone(), fleet(vec![action("one"), action("two")])]),
+        request(7, vec![fleet(vec![action("one"), action("two")]), enrolling.clone(), fleet(vec![])]),
+        request(7, vec![]),
+    ];
+    let post = async |client: &Client, url: &str, request: &AppendRequest| {
+        let outgoing = Outgoing::new(Method::POST, format!("{url}/ledger/v1/append"));
+        send(client, outgoing.with_body("application/cbor", cbor::encode(request))).await.status
+    };
+    let mut served = served;
+    for _ in 0..2 {
+        let service = rig.http(Caller::Service);
+        for request in &altered {
+            let status = post(&service, &served.url, request).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{request:?}");
+        }
+        let other = Client::new(rig.service_tls("another"));
+        assert_eq!(post(&other, &served.url, &first).await, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(append(&rig, &served.url, &first).await, answer);
+        // What was remembered is the same after a restart.
+        served.stop().await;
+        served = rig.serve().await;
+    }
     served.stop().await;
 }
 

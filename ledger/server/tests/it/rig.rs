@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, LogConfig, Running, StampingConfig, WitnessConfig, start};
+use ledger_server::{Config, LogConfig, Monitoring, Running, StampingConfig, WitnessConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -16,6 +16,8 @@ use transport::client::{Answer, Client, Outgoing};
 use transport::router::Role;
 use transport::server::{Limits, Shutdown, ShutdownHandle};
 use transport::tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls};
+
+use crate::hostile::Hostile;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +37,10 @@ pub(crate) struct Rig {
     authority: Authority,
     folder: TempDir,
     pub(crate) interval: Duration,
+    /// The lock's folder, if it is not in the data directory.
+    pub(crate) lock: Option<PathBuf>,
+    pub(crate) limits: Limits,
+    pub(crate) monitoring: Monitoring,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
     pub(crate) stamping: Option<StampingConfig>,
@@ -62,6 +68,9 @@ impl Rig {
             authority,
             folder,
             interval,
+            lock: None,
+            monitoring: Monitoring { disk_free_bytes_min: 0, ..Monitoring::default() },
+            limits: Limits::default(),
             public_read: false,
             segment_bytes_max: 1 << 20,
             stamping: None,
@@ -70,7 +79,12 @@ impl Rig {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("ledger")
+        self.beside("ledger")
+    }
+
+    /// A place beside the data directory.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn tls(&self, name: &str) -> PathBuf {
@@ -81,6 +95,8 @@ impl Rig {
         let mut config = LogConfig::new(self.data());
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
+        config.lock.clone_from(&self.lock);
+        config.monitoring = self.monitoring.clone();
         config.segment_bytes_max = self.segment_bytes_max;
         config.stamping = self.stamping.clone();
         config.witnesses.clone_from(&self.witnesses);
@@ -92,7 +108,7 @@ impl Rig {
         let authorities = vec![self.authority.certificate().to_owned()];
         Config {
             address: ([127, 0, 0, 1], 0).into(),
-            limits: Limits::default(),
+            limits: self.limits,
             log: self.log_config(),
             public_read: self.public_read,
             tls: ServerTls::new(&identity.expect("an identity"), &ClientAuth::Optional(authorities)).expect("TLS"),
@@ -113,8 +129,24 @@ impl Rig {
             Caller::Auditor => Some(Role::Auditor),
             Caller::Service => Some(Role::Service),
         };
-        let identity = role.map(|role| {
-            let issued = self.authority.issue(&Leaf::client("caller", role), KeyAlgorithm::EcP256);
+        self.tls_as(role.map(|role| Leaf::client("caller", role)))
+    }
+
+    /// A service that misbehaves.
+    pub(crate) fn hostile(&self, url: &str) -> Hostile {
+        let issued = self.authority.issue(&Leaf::client("hostile", Role::Service), KeyAlgorithm::EcP256);
+        let address = url.trim_start_matches("https://").parse().expect("an address");
+        Hostile::new(address, &issued.expect("a client certificate"), self.authority.certificate())
+    }
+
+    /// A service of this name.
+    pub(crate) fn service_tls(&self, name: &str) -> ClientTls {
+        self.tls_as(Some(Leaf::client(name, Role::Service)))
+    }
+
+    fn tls_as(&self, leaf: Option<Leaf>) -> ClientTls {
+        let identity = leaf.map(|leaf| {
+            let issued = self.authority.issue(&leaf, KeyAlgorithm::EcP256);
             issued.expect("a client certificate")
         });
         let authorities = vec![self.authority.certificate().to_owned()];
@@ -150,6 +182,7 @@ impl Rig {
             .arg(self.tls("server-private.pem"))
             .arg("--client-ca")
             .arg(self.tls("cacert.crt"))
+            .args(self.lock.iter().flat_map(|lock| [OsString::from("--lock"), lock.into()]))
             .args(&self.arguments)
             .env("RUST_LOG", "off")
             .stdout(Stdio::piped())
@@ -165,6 +198,10 @@ impl Rig {
 }
 
 impl Served {
+    pub(crate) fn monitoring(&self) -> Option<std::net::SocketAddr> {
+        self.running.monitoring_address()
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.start();
         self.running.wait().await.expect("a ledger that ends well");
@@ -179,6 +216,17 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// How it ended, if it does within ten seconds.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.child.try_wait().expect("a process of ours") {
+                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                ended => return ended,
+            }
+        }
+    }
+
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a process of ours");
         self.child.wait().expect("a process of ours");

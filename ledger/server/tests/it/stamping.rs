@@ -147,6 +147,17 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_is_stamped_kept_logged_served_and_believed_by_openssl() {
+    stamp_and_flip(12).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes; a dozen bytes of each file are part of every test"]
+async fn every_flipped_byte_of_a_stamp_is_found() {
+    stamp_and_flip(usize::MAX).await;
+}
+
+/// Flips `places` bytes of each file of two stamps, or all of them.
+async fn stamp_and_flip(places: usize) {
     let (one, two) = (Tsa::new(30, true).await, Tsa::new(30, false).await);
     *one.list.lock().unwrap() = Some(one.authority.revocation_list(None));
     let mut rig = Rig::new();
@@ -179,9 +190,9 @@ async fn a_checkpoint_is_stamped_kept_logged_served_and_believed_by_openssl() {
         assert!(!files.is_empty());
         for file in files {
             let whole = fs::read(&file).unwrap();
-            for at in (0..whole.len()).step_by(1 + whole.len() / 12).chain([whole.len() - 1]) {
+            for at in (0..whole.len()).step_by(1 + whole.len() / places).chain([whole.len() - 1]) {
                 let mut flipped = whole.clone();
-                flipped[at] ^= 1;
+                flipped[at] ^= 1 << (at % 8);
                 fs::write(&file, &flipped).unwrap();
                 assert!(!fsck(&rig.data()).unwrap().is_sound(), "byte {at} of {}", file.display());
             }

@@ -11,9 +11,10 @@ use ledger_tlog::tile::TilePath;
 use ledger_tlog::tree::{TreeHead, root_of};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::{Tile, TileHashReader, TileReader};
+use transport::client::Outgoing;
 
 use crate::entries::{action, fleet};
-use crate::rig::{Caller, Rig, body, get, header};
+use crate::rig::{Caller, Rig, body, get, header, send};
 
 /// A log of a few hundred entries in several segments.
 async fn grown(rig: &Rig) -> crate::rig::Served {
@@ -68,6 +69,36 @@ async fn every_tile_and_bundle_of_the_published_tree_is_served_and_right() {
         }
     }
     assert_eq!(root_of(&leaves), head.root);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_compressed_for_those_who_take_it_and_is_the_same_bundle() {
+    let mut rig = Rig::new();
+    rig.public_read = true;
+    let served = grown(&rig).await;
+    checkpoint(&rig, &served.url, 632).await;
+    let http = rig.http(Caller::Anonymous);
+    let compressed = |path: &str| {
+        let mut outgoing = Outgoing::new(http::Method::GET, format!("{}{path}", served.url));
+        outgoing.headers.insert("accept-encoding", http::HeaderValue::from_static("gzip"));
+        outgoing.answer_bytes_max = 1 << 20;
+        outgoing
+    };
+    let plain = get(&http, &served.url, "/tile/entries/001").await;
+    let answer = send(&http, compressed("/tile/entries/001")).await;
+    assert_eq!(header(&plain.headers, "content-encoding"), "");
+    assert_eq!(header(&answer.headers, "content-encoding"), "gzip");
+    for headers in [&plain.headers, &answer.headers] {
+        assert_eq!(header(headers, "vary"), "accept-encoding");
+        assert_eq!(header(headers, "content-type"), "application/octet-stream");
+        assert!(header(headers, "cache-control").contains("immutable"));
+    }
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&answer.body[..]), &mut unpacked).unwrap();
+    assert!(unpacked == plain.body && answer.body.len() < plain.body.len());
+    // Hashes are random bytes.
+    assert_eq!(header(&send(&http, compressed("/tile/0/001")).await.headers, "content-encoding"), "");
     served.stop().await;
 }
 

@@ -136,3 +136,33 @@ fn the_own_logs_token_is_over_its_checkpoint() {
     assert!(verified.gen_time.seconds() > 1_700_000_000);
     assert!(token.verify(&checkpoint[1..], request.nonce(), &authorities).is_err());
 }
+
+#[test]
+fn the_stamps_of_the_rekor_bundles_are_over_their_signatures_and_the_exchanged_one_is_not() {
+    let Some(file) = vectors("rekor2-bundles.json") else { return };
+    let mut authorities = Authorities::new();
+    for authority in file["trusted_root"]["timestampAuthorities"].as_array().unwrap() {
+        for certificate in authority["certChain"]["certificates"].as_array().unwrap() {
+            let (body, edge) = (text(&certificate["rawBytes"]), "CERTIFICATE-----");
+            authorities.trust_pem(format!("-----BEGIN {edge}\n{body}\n-----END {edge}\n").as_bytes()).unwrap();
+        }
+    }
+    let cases = file["cases"].as_object().unwrap();
+    assert_eq!(cases.len(), 13);
+    for (name, case) in cases {
+        let bundle = &case["bundle"];
+        let signature = base64(&bundle["messageSignature"]["signature"]);
+        let stamps = bundle["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"].as_array();
+        let [stamp] = stamps.unwrap().as_slice() else { panic!("{name}: one stamp") };
+        let response = TimestampResponse::parse(&base64(&stamp["signedTimestamp"])).unwrap();
+        let verified = response.into_token().unwrap().verify(&signature, None, &authorities);
+        if name == "rekor2-timestamp-payload-mismatch_fail" {
+            assert!(matches!(verified, Err(TokenRejected::Imprint)), "{name}: {verified:?}");
+        } else {
+            assert_eq!(
+                verified.unwrap_or_else(|error| panic!("{name}: {error:?}")).authority(),
+                "sigstore.dev, sigstore-tsa"
+            );
+        }
+    }
+}

@@ -55,7 +55,7 @@ fn malformed_verifier_keys_are_refused_by_part() {
 
 #[test]
 fn unknown_kinds_are_carried() {
-    let vkey = "pq.example+01020304+BgAB";
+    let vkey = "other.example+01020304+BwAB";
     let verifier: NoteVerifier = vkey.parse().unwrap();
     assert_eq!(verifier.to_string(), vkey);
     assert_eq!(verifier.check("text\n", b"anything"), SignatureCheck::Unknown);
@@ -101,8 +101,8 @@ fn ecdsa_signatures_verify_and_other_curves_are_refused() {
     let p384 = key(Nid::SECP384R1).public_key_to_der().unwrap();
     let error = NoteVerifier::ecdsa_p256(name("ec.example"), &p384).unwrap_err();
     assert!(matches!(error, MalformedKey::Curve));
-    let not_ed25519 = NoteSigner::new(name("ec.example"), private).unwrap_err();
-    assert!(matches!(not_ed25519, MalformedSigner::Kind));
+    let no_cosigner = Cosigner::new(name("ec.example"), private).unwrap_err();
+    assert!(matches!(no_cosigner, MalformedSigner::CosignerKind));
 }
 
 proptest! {

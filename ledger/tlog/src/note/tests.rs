@@ -60,7 +60,7 @@ fn notes_without_a_known_signature_are_refused() {
     let rejected = note.clone().verify(&[signer(2).verifier().clone()]);
     assert_eq!(rejected, Err(NoteRejected::NoKnownSignature { lines: 1 }));
     assert_eq!(note.verify(&[]), Err(NoteRejected::NoKnownSignature { lines: 1 }));
-    let unknown_kind: NoteVerifier = "stranger.example+01020304+BgAB".parse().unwrap();
+    let unknown_kind: NoteVerifier = "stranger.example+01020304+BwAB".parse().unwrap();
     let mut note = Note::new("text\n".to_owned()).unwrap();
     note.add_signatures([stranger(b"whatever")]);
     assert_eq!(note.verify(&[unknown_kind]), Err(NoteRejected::NoKnownSignature { lines: 1 }));

@@ -31,7 +31,7 @@ fn the_recorded_proof_verifies_with_as_many_witnesses_as_cosigned() {
     proof.verify(&leaf(), tlog::ORIGIN, &log, &WitnessQuorum::none()).unwrap();
     let checkpoint = proof.verify(&leaf(), tlog::ORIGIN, &log, &quorum(2)).unwrap();
     assert_eq!(checkpoint.tree_head().tree_size, 300);
-    let missed = TlogProofRejected::Quorum { source: QuorumMissed { cosigned: 2, known: 3 } };
+    let missed = TlogProofRejected::Quorum { source: QuorumMissed { cosigned: 2, known: 3, unverifiable: 0 } };
     assert_eq!(proof.verify(&leaf(), tlog::ORIGIN, &log, &quorum(3)), Err(missed));
 }
 

@@ -121,7 +121,8 @@ async fn a_second_process_and_a_lost_folder_of_records_are_refused() {
 fn a_key_is_never_replaced_and_never_open_to_others() {
     use std::os::unix::fs::PermissionsExt as _;
     let rig = Rig::new();
-    let again = ledger_witness::identity::create(&rig.data(), "witness.test/w1").unwrap_err();
+    let again =
+        ledger_witness::identity::create(&rig.data(), "witness.test/w1", ledger_keys::KeyType::Ed25519).unwrap_err();
     assert!(again.to_string().contains("already"), "{again}");
     let key = rig.data().join("witness.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
@@ -142,4 +143,39 @@ fn keygen_prints_the_verifier_key_alone() {
     let loaded = ledger_witness::identity::load(&folder.path().join("w2")).unwrap();
     assert_eq!(printed, format!("{}\n", loaded.verifier()));
     assert!(printed.starts_with("witness.test/w2+"));
+}
+
+#[test]
+fn an_ml_dsa_witness_cosigns_where_openssl_can_and_is_refused_with_the_reason_where_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("w");
+    let made = ledger_witness::identity::create(&data, "witness.test/pq", ledger_keys::KeyType::MlDsa44);
+    if !ledger_tlog::signer::ml_dsa_is_available() {
+        let error = made.unwrap_err();
+        let reason = std::error::Error::source(&error).unwrap().to_string();
+        assert!(reason.contains("OpenSSL 3.5"), "{reason}");
+        return;
+    }
+    let (vkey, log) = (made.unwrap(), Log::new("a"));
+    let mut logs = ledger_witness::logs::Logs::default();
+    logs.add(&log.signer.verifier().to_string()).unwrap();
+    let load = || ledger_witness::identity::load(&data).unwrap();
+    let witness = ledger_witness::Witness::open(&data, load(), logs.clone()).unwrap();
+    for (old, new) in [(0, 3), (3, 8)] {
+        let request = log.request(old, new);
+        let line = witness.add_checkpoint(request.as_bytes()).unwrap();
+        let (_, note) = request.split_once("\n\n").unwrap();
+        let cosigned = ledger_tlog::note::Note::parse(format!("{note}{line}").as_bytes()).unwrap();
+        assert!(cosigned.verify(std::slice::from_ref(&vkey)).unwrap().is_signed_by(&vkey));
+    }
+    drop(witness);
+    // Its record is read back by its own cosignature.
+    ledger_witness::Witness::open(&data, load(), logs).unwrap();
+}
+
+#[test]
+fn a_witness_has_no_p256_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = ledger_witness::identity::create(folder.path(), "witness.test/w", ledger_keys::KeyType::P256);
+    assert!(matches!(made, Err(ledger_witness::identity::IdentityError::Kind { .. })));
 }

@@ -28,7 +28,8 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let vkey = identity::create(&folder.path().join("witness"), "witness.test/w1").unwrap();
+        let vkey =
+            identity::create(&folder.path().join("witness"), "witness.test/w1", ledger_keys::KeyType::Ed25519).unwrap();
         Self { folder, logs: vec![Log::new("a").signer.verifier().to_string()], vkey }
     }
 

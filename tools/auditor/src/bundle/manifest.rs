@@ -31,6 +31,9 @@ pub struct Manifest {
     pub blobs: Vec<Digest>,
     /// Sizes of the beacons' checkpoints, ascending.
     pub checkpoints: Vec<u64>,
+    /// The log's `timestamp` entries, ascending by index; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timestamps: Vec<ListedStamp>,
     /// SHA-256 of the manifest with this member all zeros.
     pub digest: Digest,
 }
@@ -45,6 +48,16 @@ pub struct ListedEntry {
     pub seq: u64,
     /// Name of the kind.
     pub kind: String,
+}
+
+/// A `timestamp` entry the bundle holds; the note and the token it names are among the blobs.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedStamp {
+    /// Index in the log.
+    pub index: u64,
+    /// Entries under the checkpoint that was stamped.
+    pub tree_size: u64,
 }
 
 /// Why bytes are not a manifest.
@@ -101,6 +114,7 @@ impl Manifest {
         order("entries", manifest.entries.is_sorted_by(|a, b| a.index < b.index))?;
         order("blobs", manifest.blobs.is_sorted_by(|a, b| a < b))?;
         order("checkpoints", manifest.checkpoints.is_sorted_by(|a, b| a < b))?;
+        order("timestamps", manifest.timestamps.is_sorted_by(|a, b| a.index < b.index))?;
         Ok(manifest)
     }
 

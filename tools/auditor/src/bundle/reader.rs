@@ -11,8 +11,8 @@ use ledger_tlog::{note::NOTE_BYTES_MAX, tlog_proof::TLOG_PROOF_BYTES_MAX};
 use messages::ledger::{BLOB_BYTES_MAX, ENTRY_BYTES_MAX};
 
 use super::{
-    CHECKPOINT, FOLDERS, MANIFEST, Manifest, ManifestRejected, beacon_path, blob_path, consistency_path, entry_path,
-    proof_path,
+    CHECKPOINT, FOLDERS, MANIFEST, Manifest, ManifestRejected, STAMPS_FOLDER, beacon_path, blob_path, consistency_path,
+    entry_path, proof_path, stamp_path, stamp_proof_path,
 };
 
 /// Most bytes of a manifest: one entry takes about 90, so this is the index of 5 million entries,
@@ -109,6 +109,9 @@ impl Bundle {
         names.extend(manifest.blobs.iter().map(blob_path));
         names.extend(manifest.checkpoints.iter().map(|size| beacon_path(*size)));
         names.extend(manifest.checkpoints.iter().map(|size| consistency_path(*size)));
+        for stamp in &manifest.timestamps {
+            names.extend([stamp_path(stamp.index), stamp_proof_path(stamp.index), consistency_path(stamp.tree_size)]);
+        }
         names
     }
 
@@ -122,7 +125,8 @@ impl Bundle {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !entry.file_type()?.is_dir() || !FOLDERS.contains(&name.as_str()) {
+            let known = FOLDERS.contains(&name.as_str()) || name == STAMPS_FOLDER;
+            if !entry.file_type()?.is_dir() || !known {
                 names.insert(mark(&entry, name)?);
                 continue;
             }
@@ -146,7 +150,7 @@ fn bytes_max(name: &str) -> usize {
         "blobs" => BLOB_BYTES_MAX,
         "checkpoints" | CHECKPOINT => NOTE_BYTES_MAX,
         "entries" => ENTRY_BYTES_MAX,
-        "consistency" | "proofs" => TLOG_PROOF_BYTES_MAX,
+        "consistency" | "proofs" | STAMPS_FOLDER => TLOG_PROOF_BYTES_MAX,
         _ => MANIFEST_BYTES_MAX,
     }
 }

@@ -10,8 +10,8 @@ use messages::Digest;
 use tempfile::TempDir;
 
 use super::{
-    CHECKPOINT, FOLDERS, MANIFEST, Manifest, beacon_path, blob_path, consistency_path, consistency_text, entry_path,
-    proof_path,
+    CHECKPOINT, FOLDERS, MANIFEST, Manifest, STAMPS_FOLDER, beacon_path, blob_path, consistency_path, consistency_text,
+    entry_path, proof_path, stamp_path, stamp_proof_path,
 };
 
 /// A bundle in the making; dropped unfinished it leaves nothing behind.
@@ -94,6 +94,25 @@ impl BundleWriter {
     ) -> Result<(), WriteError> {
         self.write(&beacon_path(size), note)?;
         self.write(&consistency_path(size), &consistency_text(size, proof, checkpoint))
+    }
+
+    /// Writes a `timestamp` entry and its inclusion proof's text, and the proof that the tree of `checkpoint` extends
+    /// that of `size`, which was stamped.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`].
+    pub fn stamp(
+        &self,
+        (index, entry): (u64, &[u8]),
+        inclusion: &[u8],
+        (size, consistency): (u64, &ConsistencyProof),
+        checkpoint: &[u8],
+    ) -> Result<(), WriteError> {
+        let path = self.temporary.path().join(STAMPS_FOLDER);
+        fs::create_dir_all(&path).map_err(|source| WriteError::Io { path, source })?;
+        self.write(&stamp_path(index), entry)?;
+        self.write(&stamp_proof_path(index), inclusion)?;
+        self.write(&consistency_path(size), &consistency_text(size, consistency, checkpoint))
     }
 
     /// Writes checkpoint and index, and moves the bundle to its place.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use messages::AgentId;
 
 /// Prove, to people who do not trust the operator, what a ledger says about a machine.
@@ -21,6 +21,9 @@ pub(super) enum Command {
     /// Check such a directory, offline, with a key that you got from elsewhere.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArguments),
+    /// Check a COSE receipt of an entry, or of a log's growth, with keys that you got from elsewhere.
+    #[command(after_help = RECEIPT_EXAMPLES)]
+    Receipt(ReceiptArguments),
     /// Write a quote's parts as files, and print the commands by which openssl and tpm2-tools check them.
     #[command(after_help = EXTRACT_EXAMPLES)]
     Extract(ExtractArguments),
@@ -65,6 +68,15 @@ pub(super) struct VerifyArguments {
     /// The witnesses you trust and how many must have cosigned, as a C2SP tlog-policy file.
     #[arg(long, value_name = "FILE")]
     pub(super) witness_policy: Option<PathBuf>,
+    /// Roots of the time-stamping authorities you trust (RFC 3161), PEM.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(super) tsa_ca: Vec<PathBuf>,
+    /// Their revocation lists, DER or PEM.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "tsa_ca")]
+    pub(super) tsa_crl: Vec<PathBuf>,
+    /// Public keys, or signers' or issuers' certificates (PEM), one of which must have signed each runtime policy.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(super) policy_key: Vec<PathBuf>,
     /// The agent the bundle must be about.
     #[arg(long, value_name = "ID", value_parser = AgentId::from_str)]
     pub(super) agent: Option<AgentId>,
@@ -75,6 +87,32 @@ pub(super) struct VerifyArguments {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(super) to: Option<String>,
     /// Print the whole report as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("subject").required(true).args(["entry", "old_checkpoint"]))]
+pub(super) struct ReceiptArguments {
+    /// The receipt.
+    #[arg(value_name = "FILE")]
+    pub(super) receipt: PathBuf,
+    /// The entry that must be included, as its bytes.
+    #[arg(long, value_name = "FILE")]
+    pub(super) entry: Option<PathBuf>,
+    /// The older checkpoint that the log must have extended.
+    #[arg(long, value_name = "FILE", requires = "log_key")]
+    pub(super) old_checkpoint: Option<PathBuf>,
+    /// The log's public key for receipts, PEM; never take it from the log.
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+    /// The log's checkpoint of the receipt's tree: receipts sign a root, this confirms size and index.
+    #[arg(long, value_name = "FILE", requires = "log_key")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// The log's verifier key, or a file that holds it.
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(super) log_key: Option<LogKey>,
+    /// Print what was found as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -112,7 +150,14 @@ Exit codes: 0 everything was checked and is true (also of a machine that failed)
 Examples:
   attestry-audit export --agent node-1 --from -1h -o bundle --url https://ledger:8894 --tls-dir tls
   attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/
-  attestry-audit extract bundle -o quote";
+  attestry-audit extract bundle -o quote
+  attestry-audit receipt 41.receipt --entry entries/41.cbor --key receipt.pub";
+
+const RECEIPT_EXAMPLES: &str = "\
+Examples:
+  attestry-audit receipt 41.receipt --entry entries/41.cbor --key receipt.pub
+  attestry-audit receipt 41.receipt --entry entries/41.cbor --key receipt.pub --checkpoint checkpoint --log-key log.vkey
+  attestry-audit receipt growth.receipt --old-checkpoint checkpoint.january --key receipt.pub --log-key log.vkey";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -123,7 +168,8 @@ Examples:
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/
-  attestry-audit verify bundle --log-key 'ledger.example/log+c2f1a3d4+AX…' --agent node-1 --from -30d --json";
+  attestry-audit verify bundle --log-key 'ledger.example/log+c2f1a3d4+AX…' --agent node-1 --from -30d --json
+  attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/ --tsa-ca tsa-roots.pem";
 
 const EXTRACT_EXAMPLES: &str = "\
 Examples:

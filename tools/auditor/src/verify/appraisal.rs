@@ -1,18 +1,20 @@
 //! Check "appraisal": every verdict comes out again from the evidence and the policy in force.
 
 mod course;
+mod envelopes;
 mod policies;
 
 use evidence::{algorithm::HashAlgorithm, keylime::KeylimeQuote, quote::Quote};
 use ledger_protocol::body::{QuoteBody, Verdict, VerdictResult};
 use messages::keylime::IntegrityQuote;
-use verifier_protocol::appraisal::{Evidence, Finding, Outcome, Reference, SEVERITY_NOTICE, appraise};
+use verifier_protocol::appraisal::{Appraisal, Evidence, Finding, Outcome, Reference, SEVERITY_NOTICE, appraise};
 
 use self::{
-    course::{Courses, Unjudged},
+    course::{Courses, Round, Unjudged},
     policies::Policies,
 };
 use super::{
+    Question,
     blobs::Blobs,
     identity::{Identities, Identity},
     quotes::{Findings, values_of},
@@ -24,6 +26,8 @@ use crate::{
 };
 
 const FALSE_LOG: &str = "keep the bundle: it is signed proof that the verdict does not follow from the evidence";
+const FALSE_STATE: &str =
+    "keep the bundle: it is signed proof that the verifier's account of the list does not follow from the evidence";
 const OTHER_ROLE: &str = "use a version of attestry-audit that appraises this kind of policy";
 const PRUNED: &str = "ask the log's operator for the blob";
 const EARLIER: &str = "export from an earlier time on, best from before the machine's last start";
@@ -41,8 +45,17 @@ const UNRECORDED_LISTS: [&str; 2] = ["list_missing", "parser.entry"];
 ///
 /// A pass MUST come out as a pass. A failure MUST come out as a failure, unless every reason the verdict gives is one
 /// the log does not hold the input of; that is then the verifier's word only. An error claims nothing.
-pub(super) fn check(history: &History, blobs: &Blobs<'_>, identities: &Identities, findings: &Findings) -> Check {
+/// A verdict's account of where a measurement list stands MUST come out too. Envelopes that runtime policies were signed
+/// in are opened again, with the keys of the question if it names any.
+pub(super) fn check(
+    history: &History,
+    blobs: &Blobs<'_>,
+    identities: &Identities,
+    findings: &Findings,
+    question: &Question<'_>,
+) -> Check {
     let mut check = Check::new(CheckName::Appraisal);
+    envelopes::check(history, blobs, question.policy_signers, &mut check);
     let mut policies = Policies::default();
     let mut courses = Courses::default();
     for (position, entry, verdict) in history.verdicts() {
@@ -98,6 +111,9 @@ pub(super) fn check(history: &History, blobs: &Blobs<'_>, identities: &Identitie
                 };
                 let appraisal = appraise(&reference, examined.nonce().as_bytes(), &evidence, round.lists());
                 let again = Again::of(&appraisal, &round);
+                if let Some(problem) = other_state(verdict, &appraisal, &round) {
+                    check.refute(place(entry), problem, FALSE_STATE);
+                }
                 course.settle(&appraisal);
                 again
             }
@@ -109,6 +125,20 @@ pub(super) fn check(history: &History, blobs: &Blobs<'_>, identities: &Identitie
         compare(verdict, &again, &unrecorded, &place(entry), &mut check);
     }
     check
+}
+
+/// How far the list stands is what the next round begins with: a verifier that states another place could leave entries
+/// out. Nothing if it is the same, or rests on what is not here.
+fn other_state(verdict: &Verdict, appraisal: &Appraisal, round: &Round) -> Option<String> {
+    let stated = &verdict.ima_state;
+    if round.begun_by_word() || stated.running.is_empty() || verdict.result == VerdictResult::Error {
+        return None;
+    }
+    let state = appraisal.ima_state()?;
+    let (count, running) = (state.next_entry(), state.register());
+    let same = stated.count == count && stated.running.as_slice() == running.as_bytes();
+    let found = format!("after {} entries, with the register at {}", stated.count, hex::encode(&stated.running));
+    (!same).then(|| format!("the verdict has the list settled {found}; the evidence gives {count} and {running}"))
 }
 
 /// What the engine says now.
@@ -140,7 +170,7 @@ impl Again {
         Self { outcome: Outcome::Fail, reasons: vec![reason], begun_by_word: false }
     }
 
-    fn of(appraisal: &verifier_protocol::appraisal::Appraisal, round: &course::Round) -> Self {
+    fn of(appraisal: &Appraisal, round: &Round) -> Self {
         let findings = appraisal.findings();
         // The payload key itself is not in the log; the check "releases" compares its hash.
         let counts = |finding: &&Finding| finding.event != "no_pubkey" && finding.severity > SEVERITY_NOTICE;

@@ -40,9 +40,14 @@ impl Blobs<'_> {
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// 1. each blob hashes to its name; 2. an entry names it; 3. what an entry names is there, or was pruned.
-pub(super) fn check<'a>(bundle: &'a Bundle, history: &History) -> (Check, Blobs<'a>) {
+pub(super) fn check<'a>(
+    bundle: &'a Bundle,
+    history: &History,
+    stamped: impl Iterator<Item = Digest>,
+) -> (Check, Blobs<'a>) {
     let mut check = Check::new(CheckName::Blobs);
-    let named: BTreeSet<Digest> = history.entries().iter().flat_map(|entry| entry.body.blobs()).collect();
+    let named: BTreeSet<Digest> =
+        history.entries().iter().flat_map(|entry| entry.body.blobs()).chain(stamped).collect();
     let listed: BTreeSet<Digest> = bundle.manifest().blobs.iter().copied().collect();
     let mut blobs = BTreeMap::new();
     for digest in &listed {

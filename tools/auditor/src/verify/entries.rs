@@ -19,6 +19,12 @@ pub(super) struct Included {
     leaf: Hash,
 }
 
+impl Included {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// For each listed entry: 1. its proof is a tlog-proof, in the one form there is; 2. for this index; 3. under the
 /// bundle's own checkpoint; 4. and leads from the entry's bytes to the checkpoint's root.
 pub(super) fn check_inclusion(
@@ -30,7 +36,8 @@ pub(super) fn check_inclusion(
     let mut included = Vec::with_capacity(bundle.manifest().entries.len());
     for ListedEntry { index, .. } in &bundle.manifest().entries {
         check.examine();
-        match include(bundle, *index, checkpoint, checkpoint_bytes) {
+        let (entry, proof) = (entry_path(*index), proof_path(*index));
+        match include(bundle, &entry, &proof, *index, checkpoint, checkpoint_bytes) {
             Ok(entry) => included.push(entry),
             Err((place, problem)) => check.refute(place, problem, AGAIN),
         }
@@ -38,13 +45,16 @@ pub(super) fn check_inclusion(
     (check, included)
 }
 
-fn include(
+/// The four points for one entry and its proof, by the names of their files.
+pub(super) fn include(
     bundle: &Bundle,
+    entry_name: &str,
+    proof_name: &str,
     index: u64,
     checkpoint: &AuthenticCheckpoint,
     checkpoint_bytes: &[u8],
 ) -> Result<Included, (String, String)> {
-    let (entry_name, proof_name) = (entry_path(index), proof_path(index));
+    let (entry_name, proof_name) = (entry_name.to_owned(), proof_name.to_owned());
     let bytes = bundle.read(&entry_name).map_err(|problem| (entry_name.clone(), problem.to_string()))?;
     let proof_bytes = bundle.read(&proof_name).map_err(|problem| (proof_name.clone(), problem.to_string()))?;
     let proof = TlogProof::parse(&proof_bytes).map_err(|error| (proof_name.clone(), cause::chain(&error)))?;

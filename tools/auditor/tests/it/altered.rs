@@ -140,7 +140,16 @@ fn another_logs_key_is_refused() {
     let roots = story.roots();
     let other = Log::new(2);
     let log_key = other.signer.verifier();
-    let question = Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses: None };
+    let question = Question {
+        log_key,
+        roots: Some(&roots),
+        agent: None,
+        from: None,
+        to: None,
+        policy_signers: None,
+        witnesses: None,
+        stamps: None,
+    };
     let report = verify(&story.path(), &question);
     assert_eq!(report.conclusion, Conclusion::False);
     assert_eq!(report.check(CheckName::Checkpoint).unwrap().outcome, Outcome::False);
@@ -155,8 +164,16 @@ fn a_bundle_about_another_agent_is_refused() {
     let roots = story.roots();
     let agent = "node-2".parse().unwrap();
     let log_key = story.log.signer.verifier();
-    let question =
-        Question { log_key, roots: Some(&roots), agent: Some(&agent), from: None, to: None, witnesses: None };
+    let question = Question {
+        log_key,
+        roots: Some(&roots),
+        agent: Some(&agent),
+        from: None,
+        to: None,
+        policy_signers: None,
+        witnesses: None,
+        stamps: None,
+    };
     assert_eq!(verify(&folder, &question).conclusion, Conclusion::False);
     // Nor does it help to write the other agent's name into the index.
     edit(&folder, |manifest| manifest.agent = agent.clone());

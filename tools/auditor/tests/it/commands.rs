@@ -65,7 +65,7 @@ fn the_key_may_be_given_as_text_and_the_report_as_json() {
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(report["conclusion"], "verified");
-    assert_eq!(report["checks"].as_array().unwrap().len(), 14);
+    assert_eq!(report["checks"].as_array().unwrap().len(), 15);
     assert_eq!(report["statement"]["counts"]["failed"], 2);
     assert_eq!(report["statement"]["periods"][1]["state"], "pass");
 }

@@ -6,15 +6,18 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Output},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use fixtures_softtpm::{Hash, KeyKind, SoftCa};
+use fixtures_tsa::{Authority as Tsa, Certificate, Served};
 use ledger_client::{LedgerClient, LedgerClientConfig};
 use ledger_protocol::{
     NonceInputs,
     body::{Body, Enrol, ImaDelta, KeyRelease, PolicyBody, ReleasePhase, ServiceStart, Verdict, VerdictResult},
 };
-use ledger_server::{Config, LogConfig, Running};
+use ledger_server::{Config, LogConfig, Running, StampingConfig};
 use messages::{
     Digest,
     ledger::{Group, Item, Receipt},
@@ -42,6 +45,11 @@ struct Stand {
 
 impl Stand {
     async fn new() -> Self {
+        Self::stamped_by(None).await
+    }
+
+    /// With a time-stamping authority, named `tsa`, that stamps every second.
+    async fn stamped_by(stamping: Option<StampingConfig>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tls = folder.path().join("tls");
         let authority = Authority::open_or_create(&tls, "Test Authority", KeyAlgorithm::EcP256).unwrap();
@@ -55,7 +63,7 @@ impl Stand {
         let config = Config {
             address: "127.0.0.1:0".parse().unwrap(),
             limits: Limits::default(),
-            log: LogConfig::new(folder.path().join("ledger")),
+            log: LogConfig { stamping, ..LogConfig::new(folder.path().join("ledger")) },
             public_read: false,
             tls: ServerTls::new(&server, &ClientAuth::Optional(vec![certificate.clone()])).unwrap(),
         };
@@ -176,6 +184,40 @@ fn errors(output: &Output) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ledgers_own_stamps_are_exported_and_bound_the_time() {
+    let authority = Arc::new(Tsa::new(&Certificate::default()));
+    let served = Served::new(Arc::clone(&authority));
+    let pem = tempfile::NamedTempFile::new().unwrap();
+    fs::write(pem.path(), authority.read("ca.pem")).unwrap();
+    let tsa = vec![format!("tsa={}", served.url()).parse().unwrap()];
+    let (second, month) = (Duration::from_secs(1), Duration::from_secs(10 * 24 * 60 * 60));
+    let stamping = StampingConfig::load(tsa, pem.path(), None, second, month).unwrap();
+    let mut stand = Stand::stamped_by(Some(stamping)).await;
+    stand.enrol().await;
+    stand.round(VerdictResult::Pass).await;
+    let roots = pem.path().display().to_string();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for number in 0.. {
+        let bundle = format!("bundle-{number}");
+        let output = stand.export(&bundle, &[]).await;
+        assert_eq!(code(&output), 0, "{}", errors(&output));
+        let (code_, report) = stand.verify(&bundle, &["--tsa-ca", &roots]).await;
+        if code_ == 0 {
+            assert!(report["statement"]["stamped"]["all_before"].is_string(), "{report:#}");
+            assert_eq!(report["statement"]["stamped"]["stamps"][0]["authority"], "test tsa");
+            // Without roots the same bundle is as good, and proves no time.
+            let (code_, report) = stand.verify(&bundle, &[]).await;
+            assert_eq!((code_, &report["statement"]["stamped"]), (0, &serde_json::Value::Null));
+            break;
+        }
+        assert_eq!(code_, 3, "a bundle without a stamp is not fully checked: {report:#}");
+        assert!(Instant::now() < deadline, "a stamp comes");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_ledger_exports_is_verified() {
     let mut stand = Stand::new().await;
     stand.noise(300).await;
@@ -212,12 +254,12 @@ async fn an_interval_is_exported_with_what_it_rests_on() {
     stand.enrol().await;
     for _ in 0..2 {
         stand.round(VerdictResult::Pass).await;
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let verdict = stand.round(VerdictResult::Pass).await;
     stand.release(ReleasePhase::Authorised, verdict).await;
     stand.round(VerdictResult::Pass).await;
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
     let mut last_round = stand.client.entries(Some(&stand.machine.agent), 0, 100).await.unwrap().entries;
     let from = ledger_protocol::Entry::decode(&last_round.pop().unwrap().1).unwrap().recorded;
     let from = from.plus_ms(1);

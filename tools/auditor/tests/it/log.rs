@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible, path::Path};
 use ledger_protocol::{
     Beacon, Entry, Kind,
     body::Body,
-    body::{Enrol, PolicyBody, QuoteBody, Verdict},
+    body::{Enrol, PolicyBody, QuoteBody, TimestampBody, Verdict},
 };
 use ledger_tlog::{
     checkpoint::Checkpoint,
@@ -17,7 +17,7 @@ use ledger_tlog::{
     tree::{self, TreeHead},
 };
 use messages::{AgentId, Digest, UnixMillis, ledger::Head};
-use tools_auditor::bundle::{BundleWriter, FORMAT, ListedEntry, Manifest, NamesBlobs};
+use tools_auditor::bundle::{BundleWriter, FORMAT, ListedEntry, ListedStamp, Manifest, NamesBlobs};
 
 /// Where the logs' clocks start.
 pub(crate) const START: u64 = 1_800_000_000_000;
@@ -128,6 +128,13 @@ impl Log {
         Ok(())
     }
 
+    /// The log's time-stamps, with their indices.
+    fn timestamps(&self) -> Vec<(u64, TimestampBody)> {
+        let decoded = (0..).zip(&self.entries).map(|(index, bytes)| (index, Entry::decode(bytes).unwrap()));
+        let stamps = decoded.filter(|(_, entry)| entry.kind == Kind::Timestamp);
+        stamps.map(|(index, entry)| (index, TimestampBody::decode(&entry.body).unwrap())).collect()
+    }
+
     /// Indices of an agent's entries.
     pub(crate) fn indices(&self, agent: &AgentId) -> Vec<u64> {
         let of_agent = |bytes: &Vec<u8>| Entry::decode(bytes).unwrap().agent.as_ref() == Some(agent);
@@ -166,6 +173,16 @@ impl Log {
                 _ => {}
             }
         }
+        let mut timestamps = Vec::new();
+        for (index, body) in self.timestamps() {
+            let (bytes, old) = (&self.entries[usize::try_from(index).unwrap()], body.tree_size);
+            let inclusion = tree::inclusion_proof(index, size, |l, s, o| self.read(l, s, o)).unwrap();
+            let proof = TlogProof { extra: None, index, inclusion, note: parsed.clone() }.to_string();
+            let consistency = tree::consistency_proof(old, size, |l, s, o| self.read(l, s, o)).unwrap();
+            writer.stamp((index, bytes), proof.as_bytes(), (old, &consistency), &note).unwrap();
+            blobs.extend([body.note, body.token]);
+            timestamps.push(ListedStamp { index, tree_size: old });
+        }
         blobs.sort_unstable();
         blobs.dedup();
         blobs.retain(|digest| self.blobs.contains_key(digest));
@@ -187,6 +204,7 @@ impl Log {
             entries: listed,
             blobs,
             checkpoints: sizes,
+            timestamps,
             digest: Digest::ZERO,
         };
         writer.finish(&note, &manifest).unwrap();

@@ -1,6 +1,6 @@
 //! A machine with a soft TPM, and the rounds a verifier makes with it.
 
-use evidence::ek_certificate::TrustStore;
+use evidence::{ek_certificate::TrustStore, runtime_policy::Signers};
 use fixtures_softtpm::{Hash, KeyKind, SoftCa, SoftQuote, SoftTpm, Validity};
 use ledger_protocol::{
     Beacon, NonceInputs,
@@ -223,12 +223,17 @@ impl Story {
 
     /// Verifies the exported bundle with the right key and roots.
     pub(crate) fn verify(&self) -> Report {
+        self.verify_with(None)
+    }
+
+    /// The same with signers of policies that the auditor trusts.
+    pub(crate) fn verify_with(&self, policy_signers: Option<&Signers>) -> Report {
         let roots = self.roots();
         let log_key = self.log.signer.verifier();
-        verify(
-            &self.path(),
-            &Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses: None },
-        )
+        let (roots, witnesses) = (Some(&roots), None);
+        let question =
+            Question { log_key, roots, agent: None, from: None, to: None, policy_signers, witnesses, stamps: None };
+        verify(&self.path(), &question)
     }
 
     /// Exports and verifies.

@@ -10,5 +10,7 @@ mod false_logs;
 mod log;
 mod machine;
 mod measured;
+mod receipts;
 mod sound;
+mod stamped;
 mod witnessed;

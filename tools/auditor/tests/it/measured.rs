@@ -1,15 +1,25 @@
 //! Verdicts on what booted and what ran, judged again from the lists beside the log.
 
+use evidence::runtime_policy::Signers;
 use fixtures_softtpm::{
     Hash, KeyKind,
     measured::{self, BootEvent},
 };
 use ledger_protocol::body::{Finding, ImaDelta, ImaState, NamedDigest, PolicyBody, Verdict, VerdictResult};
 use messages::Digest;
+use openssl::{
+    hash::MessageDigest,
+    pkey::{PKey, Private},
+    sign::Signer,
+};
 use serde_bytes::ByteBuf;
 use tools_auditor::report::{CheckName, Conclusion, Outcome, Report};
+use verifier_protocol::policy::{RuntimeStack, StackLayer};
 
-use crate::machine::{INTERVAL_MS, Story, quote_body};
+use crate::{
+    log::Log,
+    machine::{INTERVAL_MS, Story, quote_body},
+};
 
 /// PCR 0 for the boot log, 4, 8 and 12 for its policy, 10 for the list, 16 for the payload key.
 const MASK: u32 = 0x1_1511;
@@ -25,25 +35,40 @@ struct Measured {
     events: Vec<BootEvent>,
     /// How far earlier rounds settled the list.
     settled: usize,
+    /// The list's register there.
+    register: Vec<u8>,
+    /// What the next verdict says of both instead.
+    stated: Option<(usize, Vec<u8>)>,
 }
 
 impl Measured {
     fn begun() -> Self {
+        Self::begun_by(|log| vec![("runtime", log.put_blob(runtime_policy().as_bytes()))])
+    }
+
+    /// By a runtime policy of these parts.
+    fn begun_by(parts: impl FnOnce(&mut Log) -> Vec<(&'static str, Digest)>) -> Self {
         let mut story = Story::begun(KeyKind::P256);
         let events = measured::boot(b"linux", "quiet");
         for event in &events {
             story.machine.tpm.extend(Hash::Sha256, event.register, &event.digest);
         }
-        let runtime = measured::runtime_policy(&[("/app", b"app"), ("/tool", b"tool")], &[]);
+        let parts = parts(&mut story.log);
+        Self::judged_by(story, events, &parts)
+    }
+
+    fn judged_by(mut story: Story, events: Vec<BootEvent>, runtime: &[(&str, Digest)]) -> Self {
         let boot = measured::boot_policy(&[b"linux"], "quiet");
-        let policies = [b"{}".as_slice(), runtime.as_bytes(), boot.as_bytes()];
-        let policies: Vec<Digest> = policies.into_iter().map(|policy| story.log.put_blob(policy)).collect();
+        let (tpm, boot) = (story.log.put_blob(b"{}"), story.log.put_blob(boot.as_bytes()));
         let mut body = story.machine.policy_body(Digest::ZERO);
-        let named = |(role, digest): (&str, &Digest)| NamedDigest { role: role.into(), digest: *digest };
-        body.policies = ["tpm", "runtime", "measured-boot"].into_iter().zip(&policies).map(named).collect();
+        let named = |(role, digest): (&str, Digest)| NamedDigest { role: role.into(), digest };
+        let all = [("tpm", tpm), ("measured-boot", boot)].into_iter().chain(runtime.iter().copied());
+        body.policies = all.map(named).collect();
+        let policies: Vec<Digest> = body.policies.iter().map(|part| part.digest).collect();
         story.log.append(Some(&story.machine.agent), &PolicyBody::Agent(body));
         let first = measured::boot_aggregate(&measured::firmware_registers(&events));
-        let mut measured = Self { story, policies, lines: Vec::new(), events, settled: 0 };
+        let mut measured =
+            Self { story, policies, lines: Vec::new(), events, settled: 0, register: Vec::new(), stated: None };
         measured.list(first);
         measured
     }
@@ -75,6 +100,7 @@ impl Measured {
         let quote = log.append(Some(&machine.agent), &body);
         if result == VerdictResult::Pass {
             self.settled = self.lines.len();
+            self.register = machine.tpm.read(Hash::Sha256, 10).to_vec();
         }
         let finding = |(component, event): (&str, &str)| Finding {
             component: component.into(),
@@ -82,7 +108,7 @@ impl Measured {
             severity: 6,
             text: "as the operator says".into(),
         };
-        let register = machine.tpm.read(Hash::Sha256, 10).to_vec();
+        let (settled, register) = self.stated.take().unwrap_or_else(|| (self.settled, self.register.clone()));
         let verdict = Verdict {
             quote,
             result,
@@ -90,7 +116,7 @@ impl Measured {
             policies: self.policies.clone(),
             binding: machine.binding.digest(),
             appraiser: "attestry-verifier/test".into(),
-            ima_state: ImaState { count: self.settled as u64, running: ByteBuf::from(register) },
+            ima_state: ImaState { count: settled as u64, running: ByteBuf::from(register) },
         };
         log.append(Some(&machine.agent), &verdict);
         log.now += INTERVAL_MS;
@@ -99,6 +125,10 @@ impl Measured {
     fn pass(&mut self) {
         self.round(VerdictResult::Pass, None);
     }
+}
+
+fn runtime_policy() -> String {
+    measured::runtime_policy(&[("/app", b"app"), ("/tool", b"tool")], &[])
 }
 
 #[track_caller]
@@ -197,4 +227,99 @@ fn a_later_run_with_a_bad_file_is_refuted_all_the_same() {
     let chosen: Vec<u64> = all[..3].iter().chain(&all[5..]).copied().collect();
     measured.story.export_chosen(&chosen);
     outcome(&measured.story.verify(), Outcome::False);
+}
+
+#[test]
+fn a_verdict_that_misstates_how_far_the_list_stands_is_refuted() {
+    // Entries from another place on, or another register, would leave the bad file out of the next round.
+    for (more, flipped) in [(1, 0), (0, 1)] {
+        let mut measured = Measured::begun();
+        measured.pass();
+        measured.run("/app", b"trojan");
+        let mut register = measured.register.clone();
+        *register.first_mut().unwrap() ^= flipped;
+        measured.stated = Some((measured.settled + more, register));
+        measured.round(VerdictResult::Fail, Some(("ima", "validation.ima-ng.runtime_policy_hash")));
+        let report = measured.story.audit();
+        outcome(&report, Outcome::False);
+        assert!(format!("{:?}", report.check(CheckName::Appraisal)).contains("settled after"));
+    }
+}
+
+fn layered(log: &mut Log) -> Vec<(&'static str, Digest)> {
+    let layers =
+        [measured::runtime_policy(&[("/app", b"app")], &[]), measured::runtime_policy(&[("/tool", b"tool")], &[])];
+    let [base, site] = layers.map(|policy| log.put_blob(policy.as_bytes()));
+    let layer = |(layer, policy): (&str, Digest)| StackLayer { layer: layer.into(), policy };
+    let stack = RuntimeStack::new([("base", base), ("site", site)].map(layer).into(), None).encode();
+    vec![("runtime", log.put_blob(&stack)), ("runtime-layer/base", base), ("runtime-layer/site", site)]
+}
+
+#[test]
+fn verdicts_by_layered_policies_come_out_again() {
+    let mut measured = Measured::begun_by(layered);
+    measured.pass();
+    measured.run("/app", b"app");
+    measured.run("/tool", b"tool");
+    measured.pass();
+    assert_eq!(measured.story.audit().conclusion, Conclusion::Verified);
+    measured.run("/other", b"other");
+    measured.pass();
+    std::fs::remove_dir_all(measured.story.path()).unwrap();
+    outcome(&measured.story.audit(), Outcome::False);
+}
+
+fn key(number: usize) -> PKey<Private> {
+    fixtures_softtpm::shared(KeyKind::P256, number)
+}
+
+/// A policy in force and the envelope it is said to come from.
+fn signed(
+    by: &PKey<Private>,
+    kept: &PKey<Private>,
+    payload: &str,
+) -> impl FnOnce(&mut Log) -> Vec<(&'static str, Digest)> {
+    let kind = "application/vnd.keylime+json";
+    let message = format!("DSSEv1 {} {kind} {} {payload}", kind.len(), payload.len());
+    let signature = Signer::new(MessageDigest::sha256(), by).unwrap().sign_oneshot_to_vec(message.as_bytes()).unwrap();
+    let base64 = |bytes: &[u8]| openssl::base64::encode_block(bytes);
+    let signature = serde_json::json!({"keyid": "", "sig": base64(&signature)});
+    let envelope = serde_json::json!({
+        "payload": base64(payload.as_bytes()), "payloadType": kind, "signatures": [signature],
+    });
+    let pem = kept.public_key_to_pem().unwrap();
+    move |log| {
+        let envelope = log.put_blob(envelope.to_string().as_bytes());
+        let runtime = log.put_blob(runtime_policy().as_bytes());
+        vec![("runtime", runtime), ("runtime-envelope", envelope), ("runtime-key", log.put_blob(&pem))]
+    }
+}
+
+fn signers(key: &PKey<Private>) -> Signers {
+    let mut signers = Signers::new();
+    signers.trust("the policy team", &key.public_key_to_pem().unwrap()).unwrap();
+    signers
+}
+
+#[test]
+fn a_policy_counts_as_signed_by_keys_of_the_auditors_own() {
+    let (team, other) = (key(70), key(71));
+    let policy = runtime_policy();
+    let loose = policy.replace("\"excludes\": []", "\"excludes\": [\"/opt\"]");
+    assert_ne!(policy, loose);
+    let cases = [
+        ("signed by the team", Measured::begun_by(signed(&team, &team, &policy)), Outcome::True, Outcome::True),
+        ("signed by another", Measured::begun_by(signed(&other, &other, &policy)), Outcome::True, Outcome::False),
+        ("another policy was signed", Measured::begun_by(signed(&team, &team, &loose)), Outcome::False, Outcome::False),
+        ("another key on record", Measured::begun_by(signed(&team, &other, &policy)), Outcome::False, Outcome::True),
+        ("not signed", Measured::begun(), Outcome::True, Outcome::False),
+    ];
+    for (name, mut measured, alone, with_key) in cases {
+        measured.pass();
+        let report = measured.story.audit();
+        assert_eq!(report.check(CheckName::Appraisal).unwrap().outcome, alone, "{name}: {:#?}", report.checks);
+        let signers = signers(&team);
+        let report = measured.story.verify_with(Some(&signers));
+        assert_eq!(report.check(CheckName::Appraisal).unwrap().outcome, with_key, "{name}: {:#?}", report.checks);
+    }
 }

@@ -119,7 +119,16 @@ fn a_later_run_is_verified_with_what_was_in_force_and_says_what_it_leaves_out() 
     let roots = story.roots();
     let log_key = story.log.signer.verifier();
     let from = Some(UnixMillis(START + 1_000 + 2 * INTERVAL_MS));
-    let question = Question { log_key, roots: Some(&roots), agent: None, from, to: None, witnesses: None };
+    let question = Question {
+        log_key,
+        roots: Some(&roots),
+        agent: None,
+        from,
+        to: None,
+        policy_signers: None,
+        witnesses: None,
+        stamps: None,
+    };
     let report = verify(&story.path(), &question);
     assert_eq!(report.conclusion, Conclusion::Verified, "{:#?}", report.checks);
     assert!(report.not_proven.iter().any(|line| line.contains("seq 2 to 7")), "{:?}", report.not_proven);
@@ -136,8 +145,19 @@ fn without_roots_the_identity_is_not_fully_checked() {
     let mut story = Story::told();
     story.export();
     let log_key = story.log.signer.verifier();
-    let report =
-        verify(&story.path(), &Question { log_key, roots: None, agent: None, from: None, to: None, witnesses: None });
+    let report = verify(
+        &story.path(),
+        &Question {
+            log_key,
+            roots: None,
+            agent: None,
+            from: None,
+            to: None,
+            policy_signers: None,
+            witnesses: None,
+            stamps: None,
+        },
+    );
     assert_eq!(report.conclusion, Conclusion::NotFullyChecked);
     let check = report.check(CheckName::Identity).unwrap();
     assert_eq!(check.outcome, Outcome::Unchecked);

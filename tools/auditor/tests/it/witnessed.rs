@@ -34,7 +34,16 @@ fn two_of_three() -> WitnessQuorum {
 
 fn audit(story: &Story, witnesses: Option<&WitnessQuorum>) -> Report {
     let (roots, log_key) = (story.roots(), story.log.signer.verifier());
-    let question = Question { log_key, roots: Some(&roots), agent: None, from: None, to: None, witnesses };
+    let question = Question {
+        log_key,
+        roots: Some(&roots),
+        agent: None,
+        from: None,
+        to: None,
+        policy_signers: None,
+        witnesses,
+        stamps: None,
+    };
     verify(&story.path(), &question)
 }
 

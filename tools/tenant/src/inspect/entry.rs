@@ -5,7 +5,7 @@ use ledger_protocol::{
     Entry, Kind,
     body::{
         AgentPolicy, Body, CheckpointBody, Enrol, Genesis, KeyRelease, Miss, NamedPolicy, OperatorAction, PolicyBody,
-        QuoteBody, ReleasePhase, Retire, Revocation, ServiceStart, Verdict, VerdictResult,
+        QuoteBody, ReleasePhase, Retire, Revocation, ServiceStart, TimestampBody, Verdict, VerdictResult,
     },
 };
 use messages::cbor::CborError;
@@ -84,8 +84,12 @@ fn body(entry: &Entry) -> Result<Value, CborError> {
             let ServiceStart { service, build, instance } = ServiceStart::decode(bytes)?;
             json!({"service": service, "build": build, "instance": instance})
         }
+        Kind::Timestamp => {
+            let TimestampBody { tree_size, note, token, tsa, gen_time } = TimestampBody::decode(bytes)?;
+            json!({"tree_size": tree_size, "note": note, "token": token, "tsa": tsa, "gen_time": time(gen_time.0)})
+        }
         // This version writes none of these; their bytes are shown.
-        Kind::Timestamp | Kind::Census | Kind::Maintenance | Kind::Unknown(_) => json!({"cbor": hex::encode(bytes)}),
+        Kind::Census | Kind::Maintenance | Kind::Unknown(_) => json!({"cbor": hex::encode(bytes)}),
     })
 }
 

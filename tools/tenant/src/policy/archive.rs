@@ -5,8 +5,19 @@ use std::io::{self, BufRead, Read};
 use evidence::algorithm::HashAlgorithm;
 use openssl::hash::Hasher;
 
-/// Takes one file of an archive: its path from the root, and its digest in hex.
-pub(super) type Found<'f> = dyn FnMut(String, String) + 'f;
+use super::repository::SignatureRejected;
+
+/// Takes the files of an archive, one by one.
+pub(super) type Found<'f> = dyn FnMut(FoundFile) + 'f;
+
+/// One regular file.
+#[derive(Debug)]
+pub(super) enum FoundFile {
+    /// Its path from the root, and its digest in hex.
+    Listed { path: String, digest: String },
+    /// Its name, for people: it is not UTF-8 and cannot stand in JSON. The kernel's list shows such a file as unknown.
+    Unlistable { name: String },
+}
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +46,12 @@ pub(super) enum UnreadableArchive {
     /// A part every such file has is not there.
     #[error("there is no {what}")]
     Missing { what: &'static str },
+    /// It is not the package that an index lists.
+    #[error("its {algorithm} is not the one that the repository's index lists")]
+    NotListed { algorithm: &'static str },
+    /// No trusted key signed it.
+    #[error("its signature does not count")]
+    Signature(#[source] SignatureRejected),
     /// A path that leads out of the root.
     #[error("the path {path:?} leads out of the root")]
     Path { path: String },

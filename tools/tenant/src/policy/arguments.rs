@@ -61,6 +61,8 @@ pub(crate) struct OutputArguments {
 #[command(after_help = "Examples:
   attestry policy create runtime --root / --excludes excludes.txt -o policy.json
   attestry policy create runtime --deb ./pool --deb linux-image.deb -o packages.json
+  attestry policy create runtime --deb-repository /srv/mirror/debian --suite bookworm --architecture amd64 \\
+      --repository-key /usr/share/keyrings/debian-archive-keyring.gpg -o debian.json
   attestry policy create runtime --ima-list ascii_runtime_measurements --keyrings --ima-buf -o policy.json
 
 Symbolic links are never followed: the kernel measures files under their real path. Of a root file system,
@@ -84,6 +86,27 @@ pub(crate) struct CreateRuntimeArguments {
     /// List the files of an RPM package by its header, or of all below a folder
     #[arg(long = "rpm", value_name = "PATH")]
     pub(crate) rpms: Vec<PathBuf>,
+    /// An OpenPGP public key, armored or not, that must have signed the packages of --rpm
+    #[arg(long = "rpm-key", value_name = "FILE", requires = "rpms")]
+    pub(crate) rpm_keys: Vec<PathBuf>,
+    /// List all packages of a Debian repository on disk, by its signed indexes
+    #[arg(long = "deb-repository", value_name = "DIR")]
+    pub(crate) deb_repositories: Vec<PathBuf>,
+    /// List all packages of an RPM repository on disk, by its signed metadata
+    #[arg(long = "rpm-repository", value_name = "DIR")]
+    pub(crate) rpm_repositories: Vec<PathBuf>,
+    /// An OpenPGP public key, armored or not, that must have signed the repositories
+    #[arg(long = "repository-key", value_name = "FILE")]
+    pub(crate) repository_keys: Vec<PathBuf>,
+    /// Take repositories that nobody has to have signed; digests are still checked
+    #[arg(long, conflicts_with = "repository_keys")]
+    pub(crate) danger_unsigned_repositories: bool,
+    /// Only this suite of the Debian repositories, as its folder below dists is called
+    #[arg(long = "suite", value_name = "NAME")]
+    pub(crate) suites: Vec<String>,
+    /// Only packages of this architecture of the repositories, and those for all
+    #[arg(long = "architecture", value_name = "NAME")]
+    pub(crate) architectures: Vec<String>,
     /// Import a flat list: a digest and a path a line, as sha256sum prints
     #[arg(long = "flat-list", value_name = "FILE")]
     pub(crate) flat_lists: Vec<PathBuf>,

@@ -18,23 +18,27 @@ use super::{
     file,
     harvest::{Sources, harvest},
     loaded::Loaded,
+    repository::{Reading, TrustedKeys},
 };
 use crate::failure::Failure;
 
 pub(super) fn run(arguments: &CreateRuntimeArguments) -> Result<(), Failure> {
-    let has_source = [&arguments.roots, &arguments.initrds, &arguments.ima_lists, &arguments.debs, &arguments.rpms]
+    let packages = [&arguments.debs, &arguments.rpms, &arguments.deb_repositories, &arguments.rpm_repositories];
+    let has_source = [&arguments.roots, &arguments.initrds, &arguments.ima_lists, &arguments.flat_lists]
         .into_iter()
-        .chain([&arguments.flat_lists])
+        .chain(packages)
         .any(|sources| !sources.is_empty());
     if !has_source && arguments.base.is_none() {
         return Err(Failure::usage("there is nothing to make a policy from")
-            .remedy("give at least one of --root, --initrd, --ima-list, --deb, --rpm, --flat-list or --base"));
+            .remedy("give at least one of --root, --initrd, --ima-list, --deb, --rpm, --deb-repository, --rpm-repository, --flat-list or --base"));
     }
     let mut document = base(arguments.base.as_deref())?;
     if let Some(log_hash) = arguments.log_hash {
         document.ima.log_hash_alg = HashAlgorithm::from(log_hash).name().to_owned();
     }
     let algorithm = HashAlgorithm::from(arguments.algorithm);
+    let keys = repository_keys(arguments)?;
+    let rpm_keys = if arguments.rpm_keys.is_empty() { None } else { Some(trusted(&arguments.rpm_keys)?) };
     let tally = harvest(
         &Sources {
             roots: &arguments.roots,
@@ -42,6 +46,14 @@ pub(super) fn run(arguments: &CreateRuntimeArguments) -> Result<(), Failure> {
             initrds: &arguments.initrds,
             debs: &arguments.debs,
             rpms: &arguments.rpms,
+            rpm_keys: rpm_keys.as_ref(),
+            deb_repositories: &arguments.deb_repositories,
+            rpm_repositories: &arguments.rpm_repositories,
+            reading: Reading {
+                keys: keys.as_ref(),
+                suites: &arguments.suites,
+                architectures: &arguments.architectures,
+            },
             algorithm,
             usr_merge: !arguments.no_usr_merge,
         },
@@ -72,6 +84,23 @@ pub(super) fn run(arguments: &CreateRuntimeArguments) -> Result<(), Failure> {
         "compiled_bytes": compiled.as_bytes().len(),
     });
     deliver(&json, &summary, &arguments.output)
+}
+
+/// The keys that must have signed the repositories, if there are any and somebody must.
+fn repository_keys(arguments: &CreateRuntimeArguments) -> Result<Option<TrustedKeys>, Failure> {
+    let repositories = arguments.deb_repositories.len() + arguments.rpm_repositories.len();
+    if repositories == 0 || arguments.danger_unsigned_repositories {
+        return Ok(None);
+    }
+    if arguments.repository_keys.is_empty() {
+        return Err(Failure::usage("nobody said whose signature the repositories must have")
+            .remedy("give the distributor's key with --repository-key"));
+    }
+    trusted(&arguments.repository_keys).map(Some)
+}
+
+fn trusted(keys: &[PathBuf]) -> Result<TrustedKeys, Failure> {
+    TrustedKeys::read(keys).map_err(|error| Failure::system("use the packagers' keys", error))
 }
 
 fn base(path: Option<&Path>) -> Result<RuntimeDocument, Failure> {

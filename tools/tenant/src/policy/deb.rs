@@ -13,13 +13,21 @@ use evidence::algorithm::HashAlgorithm;
 use tar::{Archive, EntryType};
 
 use super::archive::{
-    BUFFER_BYTES, Bounded, Compression, FILES_MAX, Found, PATH_BYTES_MAX, UnreadableArchive, hash, path_of,
+    BUFFER_BYTES, Bounded, Compression, FILES_MAX, Found, FoundFile, PATH_BYTES_MAX, UnreadableArchive, hash, path_of,
 };
 
 /// Hands on the regular files of a package.
 pub(super) fn read(path: &Path, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Result<(), UnreadableArchive> {
     let file = File::open(path).map_err(UnreadableArchive::io("the package"))?;
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+    read_from(&mut BufReader::with_capacity(BUFFER_BYTES, file), algorithm, found)
+}
+
+/// Hands on the regular files of a package that is read from its first byte.
+pub(super) fn read_from(
+    mut reader: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
     let (mut data, compression) = data_member(&mut reader)?;
     let contents = match compression {
         Some(compression) => compression.open_all(&mut data).map_err(UnreadableArchive::io("data.tar"))?,
@@ -103,8 +111,16 @@ fn read_tar(reader: impl Read, algorithm: HashAlgorithm, found: &mut Found<'_>) 
             _ => {
                 let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
                 let link = long_link.take().or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned));
-                // A name that is not UTF-8 cannot stand in JSON; the kernel's list shows such a file as unknown.
-                let Ok(name) = String::from_utf8(name) else { continue };
+                let name = match String::from_utf8(name) {
+                    Ok(name) => name,
+                    Err(error) => {
+                        if matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::Link) {
+                            let name = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                            found(FoundFile::Unlistable { name });
+                        }
+                        continue;
+                    }
+                };
                 let path = path_of(&name)?;
                 let digest = match kind {
                     EntryType::Regular | EntryType::Continuous => hash(&mut entry, algorithm, WHAT)?.0,
@@ -116,7 +132,7 @@ fn read_tar(reader: impl Read, algorithm: HashAlgorithm, found: &mut Found<'_>) 
                     _ => continue,
                 };
                 digests.insert(path.clone(), digest.clone());
-                found(path, digest);
+                found(FoundFile::Listed { path, digest });
             }
         }
     }

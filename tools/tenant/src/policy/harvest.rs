@@ -1,6 +1,7 @@
 //! Digests gathered on all cores: one thread finds files and packages, the others hash them.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, IsTerminal},
     num::NonZero,
@@ -17,10 +18,12 @@ use evidence::algorithm::HashAlgorithm;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    archive::{Found, UnreadableArchive, hash, usr_merged},
+    archive::{Found, FoundFile, UnreadableArchive, hash, usr_merged},
     deb,
     document::{Lists, add},
-    initrd, root, rpm,
+    initrd,
+    repository::{self, ListedPackage, ReadPackage, Reading, RepositoryRejected, TrustedKeys},
+    root, rpm,
 };
 use crate::failure::Failure;
 
@@ -31,6 +34,11 @@ pub(super) struct Sources<'s> {
     pub(super) initrds: &'s [PathBuf],
     pub(super) debs: &'s [PathBuf],
     pub(super) rpms: &'s [PathBuf],
+    /// Who must have signed the headers of `rpms`; `None` if nobody has to.
+    pub(super) rpm_keys: Option<&'s TrustedKeys>,
+    pub(super) deb_repositories: &'s [PathBuf],
+    pub(super) rpm_repositories: &'s [PathBuf],
+    pub(super) reading: Reading<'s>,
     pub(super) algorithm: HashAlgorithm,
     pub(super) usr_merge: bool,
 }
@@ -50,6 +58,7 @@ enum Work {
     Deb(PathBuf),
     Initrd(PathBuf),
     Rpm(PathBuf),
+    Listed(ListedPackage, ReadPackage),
 }
 
 /// What came of it.
@@ -151,8 +160,24 @@ fn feed_packages(sources: &Sources<'_>, work: &SyncSender<Work>, news: &SyncSend
     for path in sources.rpms {
         packages(path, "rpm", 0, &mut |path| feed(Work::Rpm(path)))?;
     }
+    let repositories: [(&[PathBuf], ListPackages, ReadPackage); 2] = [
+        (sources.deb_repositories, repository::debian, deb::read_from),
+        (sources.rpm_repositories, repository::rpm, rpm::read_from),
+    ];
+    for (roots, list, read) in repositories {
+        for root in roots {
+            let listed = list(root, &sources.reading).map_err(|error| {
+                Failure::system(format_args!("use the repository {}", root.display()), error)
+                    .remedy("fetch it again from its distributor; do not use what is there until it checks")
+            })?;
+            // Nobody listens after a failure.
+            let _ = listed.into_iter().all(|package| feed(Work::Listed(package, read)));
+        }
+    }
     Ok(())
 }
+
+type ListPackages = fn(&Path, &Reading<'_>) -> Result<BTreeSet<ListedPackage>, RepositoryRejected>;
 
 /// Tells a package, or all below a folder; links to folders are not followed.
 fn packages(path: &Path, ending: &str, depth: usize, tell: &mut dyn FnMut(PathBuf) -> bool) -> Result<(), Failure> {
@@ -197,9 +222,11 @@ fn work_off(work: &Mutex<Receiver<Work>>, news: &SyncSender<News>, sources: &Sou
 fn hash_work(work: &Work, news: &SyncSender<News>, sources: &Sources<'_>) -> Result<(), Failure> {
     // Once nobody listens, the worker ends after this piece of work.
     let tell = |path, digest| drop(news.send(News::Found { path, digest }));
-    let mut tell_packaged = |path: String, digest| {
-        tell(if sources.usr_merge { usr_merged(path) } else { path }, digest);
+    let tell_file = |file, merged: bool| match file {
+        FoundFile::Listed { path, digest } => tell(if merged { usr_merged(path) } else { path }, digest),
+        FoundFile::Unlistable { name } => drop(news.send(News::Unlistable(name))),
     };
+    let mut tell_packaged = |file| tell_file(file, sources.usr_merge);
     match work {
         Work::File(file) => {
             let Some(mut opened) = file.open()? else { return Ok(()) };
@@ -209,8 +236,13 @@ fn hash_work(work: &Work, news: &SyncSender<News>, sources: &Sources<'_>) -> Res
             Ok(())
         }
         Work::Deb(path) => read(path, "a Debian package", deb::read, sources, &mut tell_packaged),
-        Work::Initrd(path) => read(path, "an initrd", initrd::read, sources, &mut |path, digest| tell(path, digest)),
-        Work::Rpm(path) => read(path, "an RPM package", rpm::read, sources, &mut tell_packaged),
+        Work::Initrd(path) => read(path, "an initrd", initrd::read, sources, &mut |file| tell_file(file, false)),
+        Work::Rpm(path) => rpm::read(path, sources.algorithm, sources.rpm_keys, &mut tell_packaged)
+            .map_err(|error| unreadable(path, "an RPM package", error)),
+        Work::Listed(package, reader) => {
+            let outcome = repository::read_listed(package, *reader, sources.algorithm, &mut tell_packaged);
+            outcome.map_err(|error| unreadable(&package.path, "a package of a repository", error))
+        }
     }
 }
 
@@ -223,15 +255,17 @@ fn read(
     sources: &Sources<'_>,
     found: &mut Found<'_>,
 ) -> Result<(), Failure> {
-    reader(path, sources.algorithm, found).map_err(|error| {
-        let remedy = match error {
-            UnreadableArchive::Algorithm { .. } => {
-                "give that algorithm with --algorithm if the machines' kernels measure with it, or list the installed files with --root"
-            }
-            _ => "fetch or make the file again, or leave it out",
-        };
-        Failure::system(format_args!("read {} as {what}", path.display()), error).remedy(remedy)
-    })
+    reader(path, sources.algorithm, found).map_err(|error| unreadable(path, what, error))
+}
+
+fn unreadable(path: &Path, what: &str, error: UnreadableArchive) -> Failure {
+    let remedy = match error {
+        UnreadableArchive::Algorithm { .. } => {
+            "give that algorithm with --algorithm if the machines' kernels measure with it, or list the installed files with --root"
+        }
+        _ => "fetch or make the file again, or leave it out",
+    };
+    Failure::system(format_args!("read {} as {what}", path.display()), error).remedy(remedy)
 }
 
 /// Enough for no thread to wait for another, few enough for open folders and memory not to count.

@@ -12,7 +12,7 @@ use std::{
 use evidence::algorithm::HashAlgorithm;
 
 use super::archive::{
-    BUFFER_BYTES, Bounded, Compression, FILES_MAX, Found, PATH_BYTES_MAX, UnreadableArchive, hash, path_of,
+    BUFFER_BYTES, Bounded, Compression, FILES_MAX, Found, FoundFile, PATH_BYTES_MAX, UnreadableArchive, hash, path_of,
 };
 
 /// Hands on the regular files of an initrd.
@@ -78,21 +78,27 @@ impl Reading<'_, '_> {
             if header.mode & FILE_TYPE != REGULAR_FILE {
                 continue;
             }
-            // A name that is not UTF-8 cannot stand in JSON.
-            let Ok(name) = String::from_utf8(name) else { continue };
+            let name = match String::from_utf8(name) {
+                Ok(name) => name,
+                Err(error) => {
+                    let name = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                    (self.found)(FoundFile::Unlistable { name });
+                    continue;
+                }
+            };
             let path = path_of(&name)?;
             if header.links > 1 && header.size == 0 {
                 links.entry(header.file).or_default().push(path);
             } else {
                 for other in links.remove(&header.file).unwrap_or_default() {
-                    (self.found)(other, digest.clone());
+                    (self.found)(FoundFile::Listed { path: other, digest: digest.clone() });
                 }
-                (self.found)(path, digest);
+                (self.found)(FoundFile::Listed { path, digest });
             }
         }
         let (empty, _) = hash(&mut std::io::empty(), self.algorithm, WHAT)?;
         for path in links.into_values().flatten() {
-            (self.found)(path, empty.clone());
+            (self.found)(FoundFile::Listed { path, digest: empty.clone() });
         }
         Ok(())
     }

@@ -5,36 +5,91 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::Path,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use evidence::algorithm::HashAlgorithm;
 
-use super::archive::{BUFFER_BYTES, FILES_MAX, Found, UnreadableArchive, path_of};
+use super::{
+    archive::{BUFFER_BYTES, FILES_MAX, Found, FoundFile, UnreadableArchive, path_of},
+    repository::{SignatureRejected, TrustedKeys},
+};
 
-/// Hands on the regular files that a package's header lists.
-pub(super) fn read(path: &Path, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Result<(), UnreadableArchive> {
+/// Hands on the regular files that a package's header lists; with keys, if one of them signed the header.
+pub(super) fn read(
+    path: &Path,
+    algorithm: HashAlgorithm,
+    keys: Option<&TrustedKeys>,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
     let file = File::open(path).map_err(UnreadableArchive::io("the package"))?;
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
-    let mut lead = [0; LEAD_BYTES];
-    reader.read_exact(&mut lead).map_err(UnreadableArchive::io("the package's lead"))?;
-    if !lead.starts_with(&LEAD_MAGIC) {
-        return Err(UnreadableArchive::Format { what: "the package", offset: 0, expected: "ed ab ee db" });
+    let package = Package::read(&mut BufReader::with_capacity(BUFFER_BYTES, file))?;
+    if let Some(keys) = keys {
+        package.verify(keys)?;
     }
-    let (signature, bytes) = Header::read(&mut reader, LEAD_BYTES as u64)?;
-    let padding = (8 - bytes.len() % 8) % 8;
-    let mut skipped = [0; 8];
-    let skip = skipped.get_mut(..padding).unwrap_or_default();
-    reader.read_exact(skip).map_err(UnreadableArchive::io("the package"))?;
-    let (header, bytes) = Header::read(&mut reader, (LEAD_BYTES + bytes.len() + padding) as u64)?;
-    if let Some(expected) = signature.string(tag::SHA256HEADER)? {
-        let found = hex::encode(openssl::sha::sha256(&bytes));
-        if found != expected {
-            return Err(UnreadableArchive::HeaderDigest { found, expected: expected.to_owned() });
+    list(&package.header, algorithm, found)
+}
+
+/// Hands on the regular files of a package that is read from its first byte.
+pub(super) fn read_from(
+    reader: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
+    list(&Package::read(reader)?.header, algorithm, found)
+}
+
+/// What stands in front of a package's payload.
+struct Package {
+    signature: Header,
+    header: Header,
+    /// The header's bytes, which its digest and its signature cover.
+    signed: Vec<u8>,
+}
+
+impl Package {
+    /// Reads both headers and checks the digest of the second, where the package states one.
+    fn read(mut reader: &mut dyn BufRead) -> Result<Self, UnreadableArchive> {
+        let mut lead = [0; LEAD_BYTES];
+        reader.read_exact(&mut lead).map_err(UnreadableArchive::io("the package's lead"))?;
+        if !lead.starts_with(&LEAD_MAGIC) {
+            return Err(UnreadableArchive::Format { what: "the package", offset: 0, expected: "ed ab ee db" });
         }
+        let (signature, bytes) = Header::read(&mut reader, LEAD_BYTES as u64)?;
+        let padding = (8 - bytes.len() % 8) % 8;
+        let mut skipped = [0; 8];
+        let skip = skipped.get_mut(..padding).unwrap_or_default();
+        reader.read_exact(skip).map_err(UnreadableArchive::io("the package"))?;
+        let (header, signed) = Header::read(&mut reader, (LEAD_BYTES + bytes.len() + padding) as u64)?;
+        if let Some(expected) = signature.string(tag::SHA256HEADER)? {
+            let found = hex::encode(openssl::sha::sha256(&signed));
+            if found != expected {
+                return Err(UnreadableArchive::HeaderDigest { found, expected: expected.to_owned() });
+            }
+        }
+        Ok(Self { signature, header, signed })
     }
-    list(&header, algorithm, found)
+
+    /// Checks the signature of the header: that of RSA keys, of others, or the form of RPM 6.
+    fn verify(&self, keys: &TrustedKeys) -> Result<(), UnreadableArchive> {
+        let mut signatures = Vec::new();
+        for tag in [tag::RSAHEADER, tag::DSAHEADER] {
+            signatures.extend(self.signature.bytes(tag)?.map(<[u8]>::to_vec));
+        }
+        for text in self.signature.strings(tag::OPENPGP)? {
+            signatures.push(STANDARD.decode(text).map_err(|_| malformed("signatures in base64"))?);
+        }
+        let mut outcome = Err(SignatureRejected::Missing);
+        for signature in signatures.iter().take(SIGNATURES_MAX) {
+            outcome = keys.verify(&self.signed, signature);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome.map_err(UnreadableArchive::Signature)
+    }
 }
 
 /// Hands on each regular file that the package brings.
@@ -63,7 +118,8 @@ fn list(header: &Header, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Res
         }
         let folder = usize::try_from(at(&indexes)).ok().and_then(|index| folders.get(index));
         let folder = folder.ok_or_else(|| malformed("the number of a folder"))?;
-        found(path_of(&format!("{folder}/{name}"))?, digest.to_ascii_lowercase());
+        let path = path_of(&format!("{folder}/{name}"))?;
+        found(FoundFile::Listed { path, digest: digest.to_ascii_lowercase() });
     }
     Ok(())
 }
@@ -157,6 +213,12 @@ impl Header {
         Ok(strings)
     }
 
+    /// The bytes of a tag; nothing if it is not there.
+    fn bytes(&self, tag: u32) -> Result<Option<&[u8]>, UnreadableArchive> {
+        let Some((entry, data)) = self.data(tag, &[kind::BINARY])? else { return Ok(None) };
+        data.get(..entry.count).map(Some).ok_or_else(|| malformed("as many bytes as a tag states"))
+    }
+
     fn string(&self, tag: u32) -> Result<Option<&str>, UnreadableArchive> {
         Ok(self.strings(tag)?.first().copied())
     }
@@ -189,7 +251,10 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 }
 
 mod tag {
+    pub(super) const DSAHEADER: u32 = 267;
+    pub(super) const RSAHEADER: u32 = 268;
     pub(super) const SHA256HEADER: u32 = 273;
+    pub(super) const OPENPGP: u32 = 278;
     pub(super) const FILEMODES: u32 = 1030;
     pub(super) const FILEDIGESTS: u32 = 1035;
     pub(super) const FILEFLAGS: u32 = 1037;
@@ -203,6 +268,7 @@ mod kind {
     pub(super) const INT16: u32 = 3;
     pub(super) const INT32: u32 = 4;
     pub(super) const STRING: u32 = 6;
+    pub(super) const BINARY: u32 = 7;
     pub(super) const STRING_ARRAY: u32 = 8;
 }
 
@@ -211,6 +277,8 @@ const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
 /// Magic, reserved bytes, number of tags, bytes of data.
 const PREFIX_BYTES: usize = 16;
+/// Distributors sign with one key, or with two while they change it.
+const SIGNATURES_MAX: usize = 4;
 /// rpm's own limit (`HEADER_TAGS_MAX`).
 const ENTRIES_MAX: u32 = 0xffff;
 /// A quarter of rpm's own limit (`HEADER_DATA_MAX`), several times the header of the largest package of any distribution.

@@ -4,6 +4,7 @@ mod archives;
 mod boot;
 mod bundles;
 mod linting;
+mod repositories;
 mod runtime;
 mod signatures;
 mod trying;

@@ -8,8 +8,8 @@ use messages::{
     AgentId, UnixMillis,
     envelope::Empty,
     keylime::{
-        AddAgent, AddAgentExtension, AgentVersions, AttestationStatus, IdentityQuote, RegisteredAgent, UKey,
-        VERSIONS_SUPPORTED,
+        AddAgent, AddAgentExtension, AgentVersions, AttestationStatus, IdentityQuote, RegisteredAgent, RuntimeLayer,
+        UKey, VERSIONS_SUPPORTED,
     },
 };
 use transport::tls::CertificatePin;
@@ -174,6 +174,7 @@ fn body_from(arguments: &PolicyArguments) -> Result<AddAgent, Failure> {
         labels: arguments.labels.iter().cloned().collect(),
         interval_ms: arguments.interval_ms,
         tolerance_ms: arguments.tolerance_ms,
+        runtime_layers: arguments.runtime_layers.iter().map(runtime_layer).collect(),
         ..AddAgentExtension::default()
     };
     Ok(AddAgent {
@@ -199,6 +200,10 @@ fn body_from(arguments: &PolicyArguments) -> Result<AddAgent, Failure> {
         supported_version: None,
         attestry: Some(extension),
     })
+}
+
+fn runtime_layer((layer, policy): &(String, String)) -> RuntimeLayer {
+    RuntimeLayer { layer: layer.clone(), policy: policy.clone() }
 }
 
 fn fill(body: &mut AddAgent, registered: &RegisteredAgent, node: &BoundNode) {

@@ -2,6 +2,11 @@
 
 use std::{fs, process::Command};
 
+use ledger_protocol::{
+    Entry, Kind,
+    body::{Body, CheckpointBody, TimestampBody},
+};
+use messages::{Digest, UnixMillis};
 use tempfile::TempDir;
 
 use crate::process::{program, run, text};
@@ -71,6 +76,23 @@ fn files_that_are_not_what_they_should_be_are_named_and_refused() {
     assert_eq!(code, Some(1));
     assert!(said.contains("remedy"), "{said}");
     assert!(!folder.path().join("trust").exists(), "a refused file left something behind");
+}
+
+#[test]
+fn entries_about_checkpoints_are_shown_in_words() {
+    let digest = Digest([7; 32]);
+    let checkpoint = CheckpointBody { tree_size: 41, note: digest }.encode();
+    let (tsa, gen_time) = ("tsa1".to_owned(), UnixMillis(1_800_000_000_000));
+    let stamp = TimestampBody { tree_size: 41, note: digest, token: digest, tsa, gen_time }.encode();
+    let folder = TempDir::new().unwrap();
+    for (kind, body, said_too) in [(Kind::Checkpoint, checkpoint, "note: "), (Kind::Timestamp, stamp, "tsa: tsa1")] {
+        let entry = Entry { kind, agent: None, seq: 3, prev: digest, recorded: UnixMillis(1_800_000_000_500), body };
+        let file = folder.path().join("entry.cbor");
+        fs::write(&file, entry.encode().unwrap()).unwrap();
+        let (code, said) = attestry(&["inspect", "entry", file.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("tree_size: 41") && said.contains(said_too), "{said}");
+    }
 }
 
 #[test]

@@ -82,10 +82,15 @@ impl Machine {
         succeed(Command::new("tpm2_pcrextend").arg("-T").arg(self.tpm.tcti()).arg(format!("{pcr}:sha256={digest}")));
     }
 
-    /// Extends a register with a digest of SHA-256.
-    pub(crate) fn extend(&self, pcr: u8, digest: &[u8; 32]) {
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        succeed(Command::new("tpm2_pcrextend").arg("-T").arg(self.tpm.tcti()).arg(format!("{pcr}:sha256={digest}")));
+    /// Extends registers with digests of SHA-256, in this order.
+    pub(crate) fn extend(&self, extensions: &[(u8, [u8; 32])]) {
+        let mut command = Command::new("tpm2_pcrextend");
+        command.arg("-T").arg(self.tpm.tcti());
+        for (register, digest) in extensions {
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            command.arg(format!("{register}:sha256={digest}"));
+        }
+        succeed(&mut command);
     }
 
     /// What the kernel would show as IMA's list; not there before the first entry.

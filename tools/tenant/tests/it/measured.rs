@@ -9,12 +9,19 @@ use crate::machine::Machine;
 impl Machine {
     /// Boots: firmware and loader measure, then the kernel begins its list.
     pub(crate) fn boot(&self, events: &[BootEvent]) {
-        for event in events {
-            self.extend(event.register, &event.digest);
-        }
-        std::fs::write(self.boot_log(), measured::boot_log(events)).unwrap();
+        self.boot_with(events, &measured::boot_log(events));
+    }
+
+    /// Boots so and shows this log of it.
+    pub(crate) fn boot_with(&self, events: &[BootEvent], log: &[u8]) {
+        /// `EV_NO_ACTION`: told, not measured.
+        const NO_ACTION: u32 = 3;
+        let measured: Vec<BootEvent> = events.iter().filter(|event| event.event_type != NO_ACTION).cloned().collect();
+        let extensions: Vec<(u8, [u8; 32])> = measured.iter().map(|event| (event.register, event.digest)).collect();
+        self.extend(&extensions);
+        std::fs::write(self.boot_log(), log).unwrap();
         let _ = std::fs::remove_file(self.measurement_list());
-        self.list(&measured::boot_aggregate(&measured::firmware_registers(events)));
+        self.list(&measured::boot_aggregate(&measured::firmware_registers(&measured)));
     }
 
     /// Runs a file of this content.
@@ -26,6 +33,6 @@ impl Machine {
     fn list(&self, entry: &ImaEntry) {
         let mut list = OpenOptions::new().append(true).create(true).open(self.measurement_list()).unwrap();
         list.write_all(format!("{}\n", entry.line).as_bytes()).unwrap();
-        self.extend(10, &entry.digest);
+        self.extend(&[(10, entry.digest)]);
     }
 }

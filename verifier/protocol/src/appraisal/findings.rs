@@ -54,6 +54,10 @@ impl Findings {
         self.push("qoute_validation", event, text);
     }
 
+    pub(super) fn quote_notice(&mut self, event: &str, text: String) {
+        self.notice("qoute_validation", event, text);
+    }
+
     pub(super) fn pcr(&mut self, event: &str, text: String) {
         self.push("pcr_validation", event, text);
     }

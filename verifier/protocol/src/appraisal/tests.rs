@@ -1,6 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod forged;
 mod measured;
+mod tpm;
 
 use evidence::public::Public;
 use fixtures_softtpm::{Hash, KeyKind, SoftAk, SoftQuote, SoftTpm, encode_keylime_quote, shared};

@@ -119,3 +119,55 @@ fn a_list_that_leaves_nothing_is_refused_by_name() {
     assert_eq!(list(AlgorithmsAccepted::from_names(&hash, &[], &rsassa)), "accept_tpm_encryption_algs");
     assert_eq!(list(AlgorithmsAccepted::from_names(&hash, &rsa, &names(&["x"]))), "accept_tpm_signing_algs");
 }
+
+#[test]
+fn rules_of_our_own_are_read_strictly() {
+    let rules = |rules: &str| parse(&format!(r#"{{"x-attestry": {rules}}}"#));
+    for good in [
+        "{}",
+        r#"{"firmware-version-deny": ["0x0", "0x1-0xffffffffffffffff"], "unsafe-clock": "warn", "resets": "with-boot-log"}"#,
+        r#"{"resets-max": 0, "restarts": "fail", "hash-bits-min": 256, "rsa-bits-min": 3072, "ecc-bits-min": 256}"#,
+    ] {
+        rules(good).unwrap();
+    }
+    for bad in [
+        "[]",
+        r#"{"unknown": 1}"#,
+        r#"{"firmware-version-deny": ["1"]}"#,
+        r#"{"firmware-version-deny": ["0x"]}"#,
+        r#"{"firmware-version-deny": ["0x2-0x1"]}"#,
+        r#"{"firmware-version-deny": ["0x10000000000000000"]}"#,
+        r#"{"unsafe-clock": "allow"}"#,
+        r#"{"resets": "yes"}"#,
+        r#"{"resets-max": -1}"#,
+        r#"{"pcrs": {"sha1": {"0": ["00"]}}}"#,
+        r#"{"pcrs": {"sha256": {"0": ["00"]}}}"#,
+        r#"{"pcrs": {"sha256": {"10": []}}}"#,
+    ] {
+        assert!(rules(bad).is_err(), "{bad}");
+    }
+    let twice = parse(r#"{"x-attestry": {}, "x-attestry": {}}"#).unwrap_err();
+    assert_eq!(twice, TpmPolicyError::Twice("x-attestry".into()));
+}
+
+#[test]
+fn the_published_schema_names_every_rule() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/tpm-policy.schema.json");
+    let schema: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let rules = schema.pointer("/properties/x-attestry/properties").unwrap().as_object().unwrap();
+    let number = |name: &str| name.starts_with("resets-max") || name.ends_with("-min");
+    for (name, rule) in rules {
+        let value = match rule.pointer("/enum/0") {
+            Some(value) => value.clone(),
+            None if number(name) => serde_json::json!(1),
+            None if name == "pcrs" => serde_json::json!({}),
+            None => serde_json::json!([]),
+        };
+        let policy = serde_json::json!({"x-attestry": {name: value}});
+        parse(&policy.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    assert_eq!(rules.len(), 9);
+    let doc = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/tpm-policy.md");
+    let doc = std::fs::read_to_string(doc).unwrap();
+    assert!(rules.keys().all(|name| doc.contains(&format!("`{name}`"))));
+}

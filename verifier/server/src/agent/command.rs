@@ -168,7 +168,7 @@ impl Agent {
     fn take_on(&mut self, row: TermsRow, reference: crate::terms::Reference, another_tpm: bool) {
         self.client = client(&self.services, &reference);
         self.api_version = row.terms.api_version.clone();
-        self.reference = reference;
+        self.reference = std::sync::Arc::new(reference);
         self.terms = row;
         self.logs_kept = super::round::LogsKept::default();
         if another_tpm {

@@ -15,7 +15,7 @@ use super::Agent;
 use crate::{
     entries,
     error_chain::chain,
-    policies::{Chosen, CompileError, Role},
+    policies::{CompileError, Role},
     store::{ImaRow, StoredAgent},
 };
 
@@ -138,9 +138,11 @@ impl Agent {
     pub(super) async fn follow_names(&mut self) -> Result<(), Input> {
         let mut terms = self.terms.terms.clone();
         for role in [Role::Runtime, Role::MeasuredBoot] {
-            let Some(Chosen { kept, name: Some(name) }) = terms.chosen(role).cloned() else { continue };
-            let Some(now) = self.services.policies.named(role, &name).filter(|now| *now != kept) else { continue };
-            let chosen = Some(Chosen { kept: now, name: Some(name) });
+            let Some(chosen) = terms.chosen(role) else { continue };
+            let followed = self.services.policies.followed(role, chosen).await;
+            // Policies that do not fit together are told until they do: nothing is judged by those of before.
+            let followed = followed.map_err(|error| Input::LedgerUnavailable(chain(&error)))?;
+            let Some(chosen) = followed.map(Some) else { continue };
             match role {
                 Role::MeasuredBoot => terms.measured_boot = chosen,
                 Role::Runtime => terms.runtime = chosen,

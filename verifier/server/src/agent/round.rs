@@ -1,5 +1,7 @@
 //! One round: challenge, evidence, appraisal, record.
 
+use std::sync::Arc;
+
 use evidence::{attest::Attest, runtime_policy::PolicyStack};
 use http::{Method, StatusCode};
 use ledger_protocol::{NonceInputs, body::ImaDelta};
@@ -18,10 +20,12 @@ use verifier_protocol::{
 
 use super::{Agent, judging::Basis};
 use crate::{
+    appraisers,
     entries::{self, Challenge, Logs},
     entropy,
     error_chain::chain,
     store::{Algorithms, ClockRow},
+    terms,
 };
 
 /// A round whose evidence has come.
@@ -40,6 +44,41 @@ struct Answered {
     head: Head,
     lists: Lists,
     nonce: String,
+}
+
+/// What an answer is judged by, apart from the agent, whose task need not wait on the same thread.
+struct Question {
+    basis: Basis,
+    clock: Option<ClockRow>,
+    /// The entry the list was asked for from.
+    from: u64,
+    nonce: String,
+    reference: Arc<terms::Reference>,
+}
+
+impl Question {
+    fn judge(&self, evidence: &Evidence, lists: &Lists) -> Appraisal {
+        let earlier = self.basis.earlier();
+        let reference = reference(&self.reference, self.clock, &self.basis, &earlier, self.from);
+        appraise(&reference, self.nonce.as_bytes(), evidence, lists)
+    }
+}
+
+fn reference<'a>(
+    terms: &'a terms::Reference,
+    clock: Option<ClockRow>,
+    basis: &'a Basis,
+    earlier: &'a [&'a PolicyStack],
+    from: u64,
+) -> Reference<'a> {
+    Reference {
+        ak: &terms.ak,
+        accepted: &terms.accepted,
+        previous_clock: clock.map(ClockRow::info),
+        policy: &terms.policy,
+        measured_boot: basis.boot(),
+        runtime: basis.runtime(earlier, from),
+    }
 }
 
 /// Which lists the ledger's blob store has already.
@@ -86,8 +125,14 @@ impl Agent {
         }
         let Answered { challenge, evidence, head, lists, nonce } = answered;
         let lists = self.bounded(lists);
-        let earlier = basis.earlier();
-        let appraisal = appraise(&self.reference(&basis, &earlier, from), nonce.as_bytes(), &evidence, &lists);
+        let question = Question { basis, clock: self.clock, from, nonce, reference: Arc::clone(&self.reference) };
+        let (appraisal, evidence, lists) = if appraisers::are_long(&lists) {
+            let judge = move || (question.judge(&evidence, &lists), evidence, lists);
+            let judged = self.services.appraisers.run(judge).await;
+            judged.map_err(|stopping| Input::LedgerUnavailable(stopping.to_string()))?
+        } else {
+            (question.judge(&evidence, &lists), evidence, lists)
+        };
         let judged = Judged {
             event: appraisal.first_event(),
             outcome: appraisal.outcome(),
@@ -107,23 +152,12 @@ impl Agent {
         let salt = salt.map_err(|error| Input::LedgerUnavailable(format!("no random bytes for a nonce: {error}")))?;
         let challenge = Challenge { beacon, salt };
         let nonce = NonceInputs { beacon, agent: &self.id, head, salt }.derive().as_str().to_owned();
-        let mask = self.reference(basis, &[], from).mask();
+        let mask = reference(&self.reference, self.clock, basis, &[], from).mask();
         let query = format!("nonce={nonce}&mask={mask:#x}&partial=0&ima_ml_entry={from}");
         let answer = self.fetch(&query).await.map_err(|(loss, text)| Input::EvidenceLost(loss, text))?;
         let evidence = Evidence::from_answer(&answer);
         let evidence = evidence.map_err(|error| Input::EvidenceLost(Loss::NoQuote, error.to_string()))?;
         Ok(Answered { challenge, evidence, head, lists: Lists::from_answer(answer), nonce })
-    }
-
-    fn reference<'a>(&'a self, basis: &'a Basis, earlier: &'a [&'a PolicyStack], from: u64) -> Reference<'a> {
-        Reference {
-            ak: &self.reference.ak,
-            accepted: &self.reference.accepted,
-            previous_clock: self.clock.map(ClockRow::info),
-            policy: &self.reference.policy,
-            measured_boot: basis.boot(),
-            runtime: basis.runtime(earlier, from),
-        }
     }
 
     /// Whether the quote speaks of another start of the machine than the last one accepted. Decides only

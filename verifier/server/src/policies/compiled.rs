@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use evidence::runtime_policy::PolicyStack;
+use evidence::runtime_policy::RuntimePolicy;
 use http::StatusCode;
 use ledger_client::{LedgerClient, RequestError};
 use messages::Digest;
 use openssl::sha::sha256;
 use tokio::{sync::OnceCell, task::JoinError};
-use verifier_protocol::policy::{MeasuredBootPolicy, MeasuredBootPolicyError, RuntimePolicyError, compile_runtime};
+use verifier_protocol::policy::{MeasuredBootPolicy, MeasuredBootPolicyError, RuntimePolicyError, compile_layer};
 
 /// Why there is no compiled policy.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +54,26 @@ impl<T: Send + Sync + 'static> Cache<T> {
         ledger: &LedgerClient,
         compile: fn(&[u8]) -> Result<T, CompileError>,
     ) -> Result<Arc<T>, CompileError> {
-        let slot = self.slot(*digest);
-        let filled = slot.get_or_try_init(|| async {
-            let bytes = ledger.blob(digest).await;
-            let bytes = bytes.map_err(|source| CompileError::Blob { digest: *digest, source })?;
-            apart(bytes, compile).await
-        });
-        filled.await.cloned()
+        self.get_with(digest, || async { apart(blob(ledger, digest).await?, compile).await }).await
+    }
+
+    /// The policy of that name, out of these bytes if need be.
+    pub(super) async fn get_or_compile(
+        &self,
+        digest: &Digest,
+        bytes: Vec<u8>,
+        compile: fn(&[u8]) -> Result<T, CompileError>,
+    ) -> Result<Arc<T>, CompileError> {
+        self.get_with(digest, || apart(bytes, compile)).await
+    }
+
+    /// The policy of that name, made by whoever asks first.
+    pub(super) async fn get_with<F: Future<Output = Result<Arc<T>, CompileError>>>(
+        &self,
+        digest: &Digest,
+        make: impl FnOnce() -> F,
+    ) -> Result<Arc<T>, CompileError> {
+        self.slot(*digest).get_or_try_init(make).await.cloned()
     }
 
     /// The name of a policy that is known to compile.
@@ -99,8 +112,13 @@ async fn apart<T: Send + 'static>(
     compiled.map(Arc::new)
 }
 
-pub(super) fn runtime(bytes: &[u8]) -> Result<PolicyStack, CompileError> {
-    compile_runtime(bytes).map_err(|error| CompileError::Runtime(Box::new(error)))
+/// A policy's text, or a stack's.
+pub(super) async fn blob(ledger: &LedgerClient, digest: &Digest) -> Result<Vec<u8>, CompileError> {
+    ledger.blob(digest).await.map_err(|source| CompileError::Blob { digest: *digest, source })
+}
+
+pub(super) fn layer(bytes: &[u8]) -> Result<RuntimePolicy, CompileError> {
+    compile_layer(bytes).map_err(|error| CompileError::Runtime(Box::new(error)))
 }
 
 pub(super) fn measured_boot(bytes: &[u8]) -> Result<MeasuredBootPolicy, CompileError> {

@@ -144,7 +144,7 @@ pub(super) const fn code(error: &PolicyError) -> u16 {
     use crate::policies::CompileError;
     match error {
         PolicyError::Document(DocumentError::Signature(_)) => 401,
-        PolicyError::Document(_) => 400,
+        PolicyError::Document(_) | PolicyError::KeysAlone => 400,
         PolicyError::Compile(CompileError::MeasuredBoot(_) | CompileError::Runtime(_)) => 400,
         PolicyError::Compile(CompileError::Task(_)) | PolicyError::Store(_) => 500,
         PolicyError::Compile(CompileError::Blob { .. }) => 503,

@@ -71,9 +71,28 @@ fn our_additions_are_taken() {
 }
 
 #[test]
-fn policies_that_nobody_checks_are_refused_by_name() {
-    let error = refusal(&with("ima_sign_verification_keys", json!("{\"keyids\": []}")));
-    assert!(matches!(error, TermsError::Unappraised { member: "ima_sign_verification_keys" }), "{error}");
+fn layers_and_a_keyring_are_wished_for_and_wrong_ones_are_refused() {
+    let key = STANDARD.encode(generate(KeyKind::P256).public_key_to_der().unwrap());
+    let keyring = json!({"meta": {"version": 1}, "keyids": [], "pubkeys": [key]}).to_string();
+    let wishes = parse(&with("ima_sign_verification_keys", json!(keyring))).unwrap().wishes;
+    assert_eq!(wishes.runtime.keys.as_deref(), Some(keyring.as_bytes()));
+    assert!(parse(&body()).unwrap().wishes.runtime.keys.is_none());
+    for bad in ["[]", "{}", r#"{"pubkeys": ["AAAA"]}"#, r#"{"pubkeys": ["!"]}"#] {
+        let error = refusal(&with("ima_sign_verification_keys", json!(bad)));
+        assert!(matches!(error, TermsError::Policy(DocumentError::Keyring(_))), "{bad}: {error:?}");
+    }
+    let layers = |names: &[&str]| {
+        let layers: Vec<Value> = names.iter().map(|name| json!({"layer": name, "policy": "p"})).collect();
+        with("attestry", json!({"runtime_layers": layers}))
+    };
+    assert_eq!(parse(&layers(&["base", "site-1"])).unwrap().wishes.runtime.layers.len(), 2);
+    for bad in [["base", "base"], ["node", "x"], ["runtime", "x"], ["", "x"], ["Base", "x"]] {
+        let error = refusal(&layers(&bad));
+        assert!(matches!(error, TermsError::Policy(DocumentError::Layer(_))), "{bad:?}: {error:?}");
+    }
+    let many: Vec<String> = (0..16).map(|number| format!("l{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(matches!(refusal(&layers(&many)), TermsError::Policy(DocumentError::Layers { found: 16 })));
 }
 
 #[test]

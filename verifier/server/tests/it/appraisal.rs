@@ -1,9 +1,14 @@
 //! What booted and what ran, judged round by round: policies given, named, changed; lists that grow and start anew.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use fixtures_softtpm::measured::{boot, boot_policy, ima_ng, runtime_policy};
+use fixtures_softtpm::{
+    KeyKind,
+    measured::{boot, boot_policy, ima_ng, runtime_policy},
+    shared,
+};
 use http::{Method, StatusCode};
-use messages::keylime::AddAgent;
+use messages::keylime::{AddAgent, RuntimeLayer};
+use openssl::pkey::{PKey, Private};
 use serde_json::{Value, json};
 
 use crate::{
@@ -292,5 +297,107 @@ async fn policies_that_cannot_be_kept_to_are_refused_and_nothing_is_recorded() {
     ] {
         let body = json!({"runtime_policy": STANDARD.encode(&good), "mb_policy": good_boot_policy()});
         assert_eq!(stand.ask(method, path, Some(body.to_string())).await.0, code, "{path}");
+    }
+}
+
+/// The names that verdicts of an agent give the layers of its findings.
+async fn texts(stand: &Stand, attester: &Attester) -> String {
+    let entries = chain::entries(&stand.ledger(), &attester.id).await;
+    let verdict = chain::last_verdict(&entries);
+    verdict.findings.iter().map(|finding| finding.text.clone()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_allow_together_and_findings_name_them() {
+    let stand = Stand::start().await;
+    let keep = async |name: &str, policy: String| {
+        let body = json!({"tpm_policy": "{}", "runtime_policy": STANDARD.encode(policy), "runtime_policy_key": ""})
+            .to_string();
+        let (status, _) = stand.ask(Method::POST, &format!("/v2.6/allowlists/{name}"), Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED);
+    };
+    keep("distribution", runtime_policy(&[("/usr/bin/app", b"app 1")], &[])).await;
+    keep("acme", runtime_policy(&[("/usr/bin/tool", b"tool")], &[])).await;
+    let mut attesters = Vec::new();
+    for id in ["node-1", "node-2"] {
+        let attester = machine(&stand, id).await;
+        attester.run("/usr/bin/tool", b"tool");
+        attester.run("/opt/own", b"own");
+        let mut add = with_runtime(&attester, &runtime_policy(&[("/opt/own", b"own")], &[]));
+        let layer = |layer: &str, policy: &str| RuntimeLayer { layer: layer.into(), policy: policy.into() };
+        add.attestry.as_mut().unwrap().runtime_layers = vec![layer("base", "distribution"), layer("site", "acme")];
+        stand.add(&attester, &add).await;
+        stand.until_passed(&attester.id).await;
+        attesters.push(attester);
+    }
+    let entries = chain::entries(&stand.ledger(), &attesters[0].id).await;
+    for digest in &chain::last_verdict(&entries).policies {
+        stand.ledger().blob(digest).await.unwrap();
+    }
+    // In use by a layer's name.
+    let (status, _) = stand.ask(Method::DELETE, "/v2.6/allowlists/acme", None).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    attesters[0].run("/usr/bin/tool", b"trojan");
+    stand.until_failed(&attesters[0].id).await;
+    assert!(texts(&stand, &attesters[0]).await.contains("; layer site"), "{}", texts(&stand, &attesters[0]).await);
+    attesters[0].run("/tmp/x", b"x");
+    passes_again(&stand, &attesters[1]).await;
+    // The site's policy learns of another tool, and the agents follow.
+    let policy = STANDARD.encode(runtime_policy(&[("/usr/bin/tool", b"tool"), ("/usr/bin/other", b"other")], &[]));
+    let body = json!({"tpm_policy": "{}", "runtime_policy": policy, "runtime_policy_key": ""});
+    let (status, _) = stand.ask(Method::PUT, "/v2.6/allowlists/acme", Some(body.to_string())).await;
+    assert_eq!(status, StatusCode::CREATED);
+    passes_again(&stand, &attesters[1]).await;
+    attesters[1].run("/usr/bin/other", b"other");
+    passes_again(&stand, &attesters[1]).await;
+    attesters[1].run("/nowhere", b"x");
+    stand.until_failed(&attesters[1].id).await;
+    let told = texts(&stand, &attesters[1]).await;
+    assert!(told.contains("; layer base + site + node"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_is_unknown_and_keys_without_a_policy_are_refused() {
+    let stand = Stand::start().await;
+    let attester = machine(&stand, "node-1").await;
+    let mut add = with_runtime(&attester, &runtime_policy(&[("/usr/bin/app", b"app 1")], &[]));
+    add.attestry.as_mut().unwrap().runtime_layers =
+        vec![RuntimeLayer { layer: "base".into(), policy: "nobody's".into() }];
+    let path = format!("/v2.6/agents/{}", attester.id);
+    let (status, _) = stand.ask(Method::POST, &path, Some(serde_json::to_string(&add).unwrap())).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let keys = Some(keyring(&shared(KeyKind::P256, 60)));
+    let add = AddAgent { ima_sign_verification_keys: keys, ..attester.add() };
+    let (status, answer) = stand.ask(Method::POST, &path, Some(serde_json::to_string(&add).unwrap())).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer.to_string().contains("ima_sign_verification_keys"), "{answer}");
+}
+
+fn keyring(key: &PKey<Private>) -> String {
+    let der = STANDARD.encode(key.public_key_to_der().unwrap());
+    json!({"meta": {"version": 1}, "keyids": [], "pubkeys": [der]}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_keylimes_tenant_gives_count_in_place_of_the_policys() {
+    let stand = Stand::start().await;
+    let (given, other) = (shared(KeyKind::P256, 60), shared(KeyKind::P256, 61));
+    let policy = runtime_policy(&[("/usr/bin/app", b"app 1")], &[]);
+    let policy =
+        policy.replace("\"verification-keys\": \"\"", &format!("\"verification-keys\": {}", json!(keyring(&other))));
+    assert!(policy.contains("pubkeys"), "{policy}");
+    for (id, signer, passes) in [("node-1", &given, true), ("node-2", &other, false)] {
+        let attester = machine(&stand, id).await;
+        attester.run_signed("/usr/bin/signed", b"signed", signer);
+        let keys = Some(keyring(&given));
+        let add = AddAgent { ima_sign_verification_keys: keys, ..with_runtime(&attester, &policy) };
+        stand.add(&attester, &add).await;
+        if passes {
+            stand.until_passed(&attester.id).await;
+        } else {
+            let failed = stand.until_failed(&attester.id).await;
+            let event = failed.last_event_id.as_deref();
+            assert_eq!(event, Some("ima.validator.ima-sig.invalid_signature"), "{failed:?}");
+        }
     }
 }

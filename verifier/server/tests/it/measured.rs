@@ -1,8 +1,15 @@
 //! What attesters measure, extended into their software TPMs as it is listed.
 
+use evidence::ima::FileKey;
 use fixtures_softtpm::{
     Hash,
     measured::{self, BootEvent, ImaEntry},
+};
+
+use openssl::{
+    hash::MessageDigest,
+    pkey::{PKey, Private},
+    sign::Signer,
 };
 
 use crate::attester::Attester;
@@ -11,6 +18,18 @@ impl Attester {
     /// Measures a file of this content.
     pub(crate) fn run(&self, path: &str, content: &[u8]) {
         self.list(measured::file(path, content));
+    }
+
+    /// Measures a file of this content with this key's signature.
+    pub(crate) fn run_signed(&self, path: &str, content: &[u8], key: &PKey<Private>) {
+        let id = FileKey::from_der(&key.public_key_to_der().unwrap()).unwrap().id();
+        let signature = Signer::new(MessageDigest::sha256(), key).unwrap().sign_oneshot_to_vec(content).unwrap();
+        // Content's signature, version 2, SHA-256.
+        let mut attribute = vec![3, 2, 4];
+        attribute.extend(id.0.to_be_bytes());
+        attribute.extend(u16::try_from(signature.len()).unwrap().to_be_bytes());
+        attribute.extend(signature);
+        self.list(measured::ima_sig(path, content, &attribute));
     }
 
     /// The first entry of a list on this machine.

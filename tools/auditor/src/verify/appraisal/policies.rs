@@ -1,11 +1,13 @@
 //! The policies in force along a chain, read and compiled once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use evidence::runtime_policy::PolicyStack;
+use evidence::runtime_policy::{PolicyStack, RuntimePolicy};
 use ledger_protocol::body::AgentPolicy;
 use messages::Digest;
-use verifier_protocol::policy::{AlgorithmsAccepted, MeasuredBootPolicy, TpmPolicy, compile_runtime};
+use verifier_protocol::policy::{
+    AlgorithmsAccepted, MeasuredBootPolicy, RuntimeStack, TpmPolicy, compile_layer, compile_runtime,
+};
 
 use super::Blobs;
 use crate::cause;
@@ -25,6 +27,8 @@ pub(super) struct Policies {
     terms: BTreeMap<Option<usize>, Result<Arc<Terms>, String>>,
     /// By their blob; all that were in force up to here.
     runtime: BTreeMap<Digest, Arc<PolicyStack>>,
+    /// By their blob; the layers of stacks.
+    layers: BTreeMap<Digest, Arc<RuntimePolicy>>,
 }
 
 impl Policies {
@@ -56,8 +60,12 @@ impl Policies {
             .map_err(|error| error.to_string())?;
         let mut parts: BTreeMap<&str, Digest> = BTreeMap::new();
         for part in &policy.policies {
-            let role = part.role.as_str();
-            if !ROLES.contains(&role) || parts.insert(role, part.digest).is_some() {
+            // The layers of a stack are named by the stack's document, which their roles repeat.
+            let role = part.role.split('/').next().unwrap_or_default();
+            if part.role != role && LAYER_ROLES.contains(&role) {
+                continue;
+            }
+            if part.role != role || !ROLES.contains(&role) || parts.insert(role, part.digest).is_some() {
                 return Err(format!("the policy in force has a part of role {role:?}, which is not appraised here"));
             }
         }
@@ -79,8 +87,7 @@ impl Policies {
             Some(digest) => Some(match self.runtime.get(digest) {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let compiled = compile_runtime(&read(digest)?).map_err(|error| cause::chain(&error))?;
-                    let compiled = Arc::new(compiled);
+                    let compiled = Arc::new(self.compile(&read(digest)?, &read)?);
                     self.runtime.insert(*digest, Arc::clone(&compiled));
                     compiled
                 }
@@ -88,7 +95,36 @@ impl Policies {
         };
         Ok(Terms { accepted, measured_boot, runtime, tpm })
     }
+
+    /// A policy, or the stack that a document names; each layer is compiled once.
+    fn compile<'b>(
+        &mut self,
+        document: &[u8],
+        read: &impl Fn(&Digest) -> Result<Cow<'b, [u8]>, String>,
+    ) -> Result<PolicyStack, String> {
+        let Some(stack) = RuntimeStack::parse(document) else {
+            return compile_runtime(document).map_err(|error| cause::chain(&error));
+        };
+        let stack = stack.map_err(|error| cause::chain(&error))?;
+        let mut layers = Vec::with_capacity(stack.layers.len());
+        for layer in &stack.layers {
+            let policy = match self.layers.get(&layer.policy) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let compiled = compile_layer(&read(&layer.policy)?).map_err(|error| cause::chain(&error))?;
+                    let compiled = Arc::new(compiled);
+                    self.layers.insert(layer.policy, Arc::clone(&compiled));
+                    compiled
+                }
+            };
+            layers.push(policy);
+        }
+        let keys = stack.keys.as_ref().map(read).transpose()?;
+        stack.compile(layers, keys.as_deref()).map_err(|error| cause::chain(&error))
+    }
 }
 
 /// What is judged by, and what shows where that came from.
-const ROLES: [&str; 5] = ["tpm", "runtime", "runtime-envelope", "runtime-key", "measured-boot"];
+const ROLES: [&str; 6] = ["tpm", "runtime", "runtime-envelope", "runtime-key", "runtime-signers", "measured-boot"];
+/// The same of a stack's layers, with the layer's name behind a slash.
+const LAYER_ROLES: [&str; 3] = ["runtime-layer", "runtime-envelope", "runtime-key"];

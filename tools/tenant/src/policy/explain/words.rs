@@ -1,5 +1,7 @@
 //! What findings mean, and what to do: by the names that verdicts have.
 
+mod rules;
+
 /// A finding in words.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words {
@@ -19,9 +21,13 @@ pub(super) fn result(result: &str) -> &'static str {
 
 /// The words for a finding; general ones for a name that is not known.
 pub(super) fn of(component: &str, event: &str) -> Words {
-    let find = |event: &str| TABLE.iter().find(|(known, name, _)| *known == component && *name == event);
-    // Most registers share their words.
-    let family = || find("invalid_pcr").filter(|_| event.starts_with("invalid_pcr_"));
+    let all = || TABLE.iter().chain(&rules::TABLE);
+    let find = |event: &str| all().find(|(known, name, _)| *known == component && *name == event);
+    // Most registers share their words, and so do device-mapper's records.
+    let family = || {
+        let register = find("invalid_pcr").filter(|_| event.starts_with("invalid_pcr_"));
+        register.or_else(|| find("validation.dm").filter(|_| event.starts_with("validation.dm.")))
+    };
     find(event).or_else(family).map_or(UNKNOWN, |(_, _, words)| *words)
 }
 

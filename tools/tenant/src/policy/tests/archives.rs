@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    os::unix::fs::symlink,
+    os::unix::{ffi::OsStrExt, fs::symlink},
     path::Path,
     process::Command,
 };
@@ -12,7 +12,7 @@ use std::{
 use evidence::algorithm::HashAlgorithm;
 
 use super::{Folder, policy, sha256};
-use crate::policy::archive::{UnreadableArchive, path_of, usr_merged};
+use crate::policy::archive::{FoundFile, UnreadableArchive, path_of, usr_merged};
 use crate::policy::{deb, initrd, rpm};
 
 type Files = BTreeMap<String, String>;
@@ -20,7 +20,11 @@ type Reader = fn(&Path, HashAlgorithm, &mut crate::policy::archive::Found<'_>) -
 
 fn read(reader: Reader, path: &str) -> Result<Files, UnreadableArchive> {
     let mut files = Files::new();
-    reader(path.as_ref(), HashAlgorithm::Sha256, &mut |path, digest| drop(files.insert(path, digest)))?;
+    let mut take = |file| match file {
+        FoundFile::Listed { path, digest } => drop(files.insert(path, digest)),
+        FoundFile::Unlistable { name } => drop(files.insert(name, "not listed".to_owned())),
+    };
+    reader(path.as_ref(), HashAlgorithm::Sha256, &mut take)?;
     Ok(files)
 }
 
@@ -39,7 +43,7 @@ fn survives_damage(reader: Reader, folder: &Folder, bytes: &[u8]) {
     }
 }
 
-fn build_deb(folder: &Folder, compression: &str) -> String {
+pub(super) fn build_deb(folder: &Folder, compression: &str) -> String {
     let long = format!("tree/usr/share/{}/{}", "a".repeat(90), "b".repeat(120));
     folder.put(
         "tree/DEBIAN/control",
@@ -73,6 +77,25 @@ fn debian_packages_of_every_compression_give_their_files() {
         let package = build_deb(&folder, compression);
         assert_eq!(read(deb::read, &package).unwrap(), expected, "{compression}");
     }
+}
+
+#[test]
+fn files_whose_names_cannot_be_listed_are_told() {
+    let folder = Folder::new();
+    folder.put("tree/usr/bin/tool", b"tool");
+    let unlistable = std::ffi::OsStr::from_bytes(b"bad-\xff");
+    fs::write(Path::new(&folder.path("tree/usr/bin")).join(unlistable), b"hidden").unwrap();
+    let package = build_deb(&folder, "none");
+    let found = read(deb::read, &package).unwrap();
+    let told: Vec<&String> = found.iter().filter(|(_, digest)| *digest == "not listed").map(|(name, _)| name).collect();
+    assert_eq!(told, ["./usr/bin/bad-\u{fffd}"]);
+    assert!(found.contains_key("/usr/bin/tool"));
+    let mut initrd = cpio(&[cpio_entry(1, 1, 0o100_755, "init", b"init"), cpio_entry(2, 1, 0o100_755, "bad-X", b"x")]);
+    let at = initrd.windows(5).position(|window| window == b"bad-X").unwrap();
+    initrd[at + 4] = 0xff;
+    let found = read(initrd::read, &folder.put("initrd", initrd)).unwrap();
+    let expected = [("/init".to_owned(), sha256(b"init")), ("bad-\u{fffd}".to_owned(), "not listed".to_owned())];
+    assert_eq!(found, expected.into());
 }
 
 #[test]
@@ -122,7 +145,7 @@ fn main_archive() -> Vec<u8> {
     ])
 }
 
-fn compress(how: &str, data: &[u8]) -> Vec<u8> {
+pub(super) fn compress(how: &str, data: &[u8]) -> Vec<u8> {
     match how {
         "gzip" => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -215,7 +238,20 @@ fn numbers(tag: u32, numbers: &[u32]) -> (u32, u32, u32, Vec<u8>) {
     (tag, 4, u32::try_from(numbers.len()).unwrap(), data)
 }
 
-fn rpm_package(algorithm: u32) -> Vec<u8> {
+fn read_rpm(
+    path: &Path,
+    algorithm: HashAlgorithm,
+    found: &mut crate::policy::archive::Found<'_>,
+) -> Result<(), UnreadableArchive> {
+    rpm::read(path, algorithm, None, found)
+}
+
+pub(super) fn rpm_package(algorithm: u32) -> Vec<u8> {
+    signed_rpm_package(algorithm, &|_| Vec::new())
+}
+
+/// A package whose header is signed so.
+pub(super) fn signed_rpm_package(algorithm: u32, sign: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let modes = [0o100_755_u16, 0o120_777, 0o100_644, 0o040_755];
     let modes = (1030, 3, 4, modes.iter().flat_map(|mode| mode.to_be_bytes()).collect());
     let header = rpm_header(&[
@@ -228,7 +264,12 @@ fn rpm_package(algorithm: u32) -> Vec<u8> {
         numbers(5011, &[algorithm]),
     ]);
     let digest = hex::encode(openssl::sha::sha256(&header));
-    let mut signature = rpm_header(&[(273, 6, 1, [digest.as_bytes(), b"\0"].concat())]);
+    let mut tags = vec![(273, 6, 1, [digest.as_bytes(), b"\0"].concat())];
+    let signature = sign(&header);
+    if !signature.is_empty() {
+        tags.push((268, 7, u32::try_from(signature.len()).unwrap(), signature));
+    }
+    let mut signature = rpm_header(&tags);
     signature.resize(signature.len().next_multiple_of(8), 0);
     let mut lead = vec![0xed, 0xab, 0xee, 0xdb];
     lead.resize(96, 0);
@@ -239,13 +280,13 @@ fn rpm_package(algorithm: u32) -> Vec<u8> {
 fn rpm_headers_give_the_files_they_bring() {
     let folder = Folder::new();
     let path = folder.put("x.rpm", rpm_package(8));
-    assert_eq!(read(rpm::read, &path).unwrap(), files(&[("/bin/tool", b"tool")]));
+    assert_eq!(read(read_rpm, &path).unwrap(), files(&[("/bin/tool", b"tool")]));
 }
 
 #[test]
 fn rpm_packages_of_other_digests_and_changed_ones_are_refused() {
     let folder = Folder::new();
-    let read = |bytes: &[u8]| read(rpm::read, &folder.put("x.rpm", bytes));
+    let read = |bytes: &[u8]| read(read_rpm, &folder.put("x.rpm", bytes));
     assert!(matches!(read(&rpm_package(1)), Err(UnreadableArchive::Algorithm { found: "md5", .. })));
     assert!(matches!(read(&rpm_package(10)), Err(UnreadableArchive::Algorithm { found: "sha512", .. })));
     let mut changed = rpm_package(8);
@@ -255,7 +296,7 @@ fn rpm_packages_of_other_digests_and_changed_ones_are_refused() {
     let mut greedy = rpm_package(8);
     greedy[96 + 12..96 + 16].fill(0xff);
     assert!(matches!(read(&greedy), Err(UnreadableArchive::Limit { .. })));
-    survives_damage(rpm::read, &folder, &rpm_package(8));
+    survives_damage(read_rpm, &folder, &rpm_package(8));
 }
 
 #[test]

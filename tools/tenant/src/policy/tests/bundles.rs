@@ -90,6 +90,7 @@ impl Machine {
             entries: self.entries,
             blobs: self.blobs,
             checkpoints: Vec::new(),
+            timestamps: Vec::new(),
             digest: Digest::ZERO,
         };
         self.folder.put("manifest.json", manifest.encode());

@@ -71,12 +71,16 @@ fn evidence_that_is_missing_is_wrong_usage() {
 
 #[test]
 fn every_name_of_the_engines_is_explained() {
-    use evidence::ima::Event;
+    use evidence::ima::{DeviceFault, Event, Happening};
     let events = [
         Event::BootAggregate,
         Event::BufferDigest,
+        Event::Device(DeviceFault::Removed),
+        Event::Device(DeviceFault::NotLoaded(Happening::Resume)),
+        Event::EvmSignature,
         Event::ListGap,
         Event::ListMissing,
+        Event::ModuleSignature,
         Event::NoValidator,
         Event::NotInAllowlist,
         Event::ParserEntry,
@@ -97,6 +101,12 @@ fn every_name_of_the_engines_is_explained() {
     {
         assert!(explain::is_known("qoute_validation", event), "{event}");
     }
+    for event in
+        ["firmware_denied", "clock_unsafe", "clock_reset", "clock_resets", "clock_restart", "weak_hash", "weak_key"]
+    {
+        assert!(explain::is_known("qoute_validation", event), "{event}");
+    }
+    assert!(explain::is_known("pcr_validation", "bank_not_listed"));
     assert!(explain::is_known("pcr_validation", "invalid_pcr_15"));
     assert!(explain::is_known("measured_boot", "policy_unexplained_event"));
     assert!(!explain::is_known("ima", "no such check"));

@@ -7,29 +7,81 @@ use super::*;
 use crate::policy::{MeasuredBootPolicy, compile_runtime};
 
 /// A machine with logs, and what is asked of it.
-struct Measured {
-    bench: Bench,
+pub(super) struct Measured {
+    pub(super) bench: Bench,
     boot: MeasuredBootPolicy,
     runtime: PolicyStack,
     events: Vec<BootEvent>,
     lines: Vec<String>,
-    state: MeasurementState,
+    pub(super) state: MeasurementState,
 }
 
 impl Measured {
-    fn new() -> Self {
-        let mut bench = Bench::new();
-        let events = measured::boot(b"linux", "quiet");
-        for event in &events {
-            bench.tpm.extend(Hash::Sha256, event.register, &event.digest);
-        }
-        let boot = MeasuredBootPolicy::parse(measured::boot_policy(&[b"linux"], "quiet").as_bytes()).unwrap();
-        let runtime = compile_runtime(measured::runtime_policy(&[("/app", b"app")], &["/tmp/.*"]).as_bytes()).unwrap();
-        let first = measured::boot_aggregate(&measured::firmware_registers(&events));
-        let mut measured = Self { bench, boot, runtime, events, lines: vec![], state: unread_list() };
+    pub(super) fn new() -> Self {
+        Self::accepting(&[b"linux"])
+    }
+
+    /// A machine that booted the last of the kernels that its policy accepts, and ran one file.
+    pub(super) fn accepting(kernels: &[&[u8]]) -> Self {
+        let mut measured = Self::booted(kernels);
+        let first = measured::boot_aggregate(&measured::firmware_registers(&measured.events));
         measured.list(&first);
-        measured.list(&measured::file("/app", b"app"));
+        measured.run("/app", b"app");
         measured
+    }
+
+    /// The same before IMA's first entry; of several kernels the first has booted.
+    pub(super) fn booted(kernels: &[&[u8]]) -> Self {
+        let boot = MeasuredBootPolicy::parse(measured::boot_policy(kernels, "quiet").as_bytes()).unwrap();
+        let runtime = compile_runtime(measured::runtime_policy(&[("/app", b"app")], &["/tmp/.*"]).as_bytes()).unwrap();
+        let (bench, events) = (Bench::new(), Vec::new());
+        let mut measured = Self { bench, boot, runtime, events, lines: vec![], state: unread_list() };
+        measured.boot_kernel(kernels.first().unwrap());
+        measured
+    }
+
+    fn boot_kernel(&mut self, kernel: &[u8]) {
+        self.events = measured::boot(kernel, "quiet");
+        for event in &self.events {
+            self.bench.tpm.extend(Hash::Sha256, event.register, &event.digest);
+        }
+    }
+
+    /// Resets the machine into a kernel; its list begins anew.
+    pub(super) fn reboot(&mut self, kernel: &[u8]) {
+        self.bench.tpm.reboot();
+        self.bench.tpm.measure(16, NK.as_bytes());
+        self.boot_kernel(kernel);
+        self.lines.clear();
+        let first = measured::boot_aggregate(&measured::firmware_registers(&self.events));
+        self.list(&first);
+        self.run("/app", b"app");
+    }
+
+    pub(super) fn run(&mut self, path: &str, content: &[u8]) {
+        self.list(&measured::file(path, content));
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.lines.clone()
+    }
+
+    /// Begins the list as another machine did, in the register too.
+    pub(super) fn take_begin_of(&mut self, other: &Self) {
+        let first = measured::boot_aggregate(&measured::firmware_registers(&other.events));
+        self.list(&first);
+        self.run("/app", b"app");
+    }
+
+    /// Takes over what an appraisal came to.
+    pub(super) fn settle(&mut self, appraisal: &Appraisal) {
+        self.state = appraisal.ima_state().unwrap().clone();
+        self.bench.previous_clock = appraisal.clock();
+    }
+
+    /// Judges lists that were asked for from the first entry on, as after a reset.
+    pub(super) fn judge_anew(&mut self, lists: &Lists, before: Option<&BootJudgement>) -> Appraisal {
+        self.judge_asked(lists, before, 0, 0)
     }
 
     fn list(&mut self, entry: &ImaEntry) {
@@ -37,7 +89,7 @@ impl Measured {
         self.lines.push(entry.line.clone());
     }
 
-    fn lists(&self, from: usize) -> Lists {
+    pub(super) fn lists(&self, from: usize) -> Lists {
         let text = self.lines.iter().skip(from).map(|line| format!("{line}\n")).collect();
         Lists {
             boot_log: ListPart::Present(measured::boot_log(&self.events)),
@@ -46,8 +98,17 @@ impl Measured {
     }
 
     /// Judges these lists under the quote that is asked for, or under one over other registers.
-    fn judge(&mut self, lists: &Lists, before: Option<&BootJudgement>, without: u32) -> Appraisal {
-        let asked_from = self.state.next_entry();
+    pub(super) fn judge(&mut self, lists: &Lists, before: Option<&BootJudgement>, without: u32) -> Appraisal {
+        self.judge_asked(lists, before, without, self.state.next_entry())
+    }
+
+    fn judge_asked(
+        &mut self,
+        lists: &Lists,
+        before: Option<&BootJudgement>,
+        without: u32,
+        asked_from: u64,
+    ) -> Appraisal {
         let Self { bench, boot, runtime, state, .. } = self;
         let reference = Reference {
             ak: &bench.ak,
@@ -62,7 +123,7 @@ impl Measured {
         appraise(&reference, NONCE, &Evidence::from_answer(&answer).unwrap(), lists)
     }
 
-    fn judge_all(&mut self) -> Appraisal {
+    pub(super) fn judge_all(&mut self) -> Appraisal {
         let lists = self.lists(0);
         self.judge(&lists, None, 0)
     }
