@@ -26,7 +26,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -40,22 +40,27 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) use self::appending::Appender;
+pub(crate) use self::indexing::write_index;
 pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
 use self::sequencing::Reply;
 use crate::blobs::Blobs;
 use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
-use crate::entropy;
+use crate::folder::Folder;
 use crate::histories::{Histories, HistoriesConfig, keeping, recording};
 use crate::levels::Levels;
+use crate::metrics::Metrics;
+use crate::monitoring::Monitoring;
 use crate::ownership::Ownership;
+use crate::pruned::Pruned;
 use crate::receipts::Receipts;
 use crate::segment::Segments;
 use crate::stamping::StampingConfig;
 use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
 use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
+use crate::{entropy, pruning};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -66,6 +71,8 @@ pub struct LogConfig {
     pub histories: Option<HistoriesConfig>,
     /// Which of several ledgers this is, in its `service-start` entries.
     pub instance: String,
+    /// When the log calls itself ready, and where its metrics are shown beside its own address.
+    pub monitoring: Monitoring,
     /// The log's name, when it is new; one is made up if none is given. A log that exists must
     /// have this name.
     pub origin: Option<String>,
@@ -74,6 +81,9 @@ pub struct LogConfig {
     pub lock: Option<PathBuf>,
     /// The data directory.
     pub path: PathBuf,
+    /// How long entries keep their bodies; for ever if `None`. Older ones are pruned while the log
+    /// is served.
+    pub retain: Option<Duration>,
     /// Bytes after which the next segment is begun.
     pub segment_bytes_max: u64,
     /// Bytes of segments up to which a start reads every entry again; of a larger log it reads
@@ -93,8 +103,10 @@ impl LogConfig {
             histories: None,
             instance: "ledger".to_owned(),
             lock: None,
+            monitoring: Monitoring::default(),
             origin: None,
             path: path.into(),
+            retain: None,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             whole_bytes_max: WHOLE_BYTES_MAX,
             stamping: None,
@@ -133,9 +145,19 @@ pub(crate) struct Shared {
     /// Told when the lock was not moved on.
     pub(crate) lock_lost: Notify,
     pub(crate) origin: String,
+    /// Time between checkpoints.
+    pub(crate) interval: Duration,
+    pub(crate) metrics: Metrics,
+    pub(crate) monitoring: Monitoring,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    /// Where a log begins whose older entries were pruned.
+    pub(crate) pruned: RwLock<Option<Arc<Pruned>>>,
+    /// Held by who prunes.
+    pub(crate) pruning: Mutex<()>,
     pub(crate) receipts: Receipts,
+    /// The data directory.
+    pub(crate) root: Folder,
     pub(crate) segments: Arc<Segments>,
     pub(crate) stamps: Stamps,
     pub(crate) vkey: String,
@@ -171,6 +193,12 @@ pub enum AppendFailed {
     Failed {
         /// What failed.
         reason: String,
+    },
+    /// The request was answered before, and the entries that its answer was about are pruned.
+    #[error("the request was appended before, as entries from {first} on, whose bodies are pruned")]
+    Pruned {
+        /// Index of the first of them.
+        first: u64,
     },
     /// The key names another request, or another submitter's; nothing was appended.
     #[error("the idempotency key was used for another request")]
@@ -227,6 +255,9 @@ impl Ledger {
             levels: opened.levels,
             lock_lost: Notify::new(),
             origin: opened.identity.origin().to_owned(),
+            interval: config.checkpoint_interval,
+            metrics: Metrics::default(),
+            monitoring: config.monitoring.clone(),
             progress: Mutex::new(Progress {
                 head: opened.level_writer.tree_head(),
                 published: opened
@@ -236,11 +267,21 @@ impl Ledger {
                 stopping: false,
             }),
             progressed: Condvar::new(),
+            pruned: RwLock::new(opened.pruned.as_ref().map(|(pruned, _)| Arc::new(pruned.clone()))),
+            pruning: Mutex::default(),
             receipts,
+            root: Folder::open(&config.path).map_err(|source| OpenError::Io {
+                operation: "open",
+                path: config.path.clone(),
+                source,
+            })?,
             segments: opened.segments,
             stamps,
             vkey: opened.identity.vkey(),
         });
+        if let Some((_, snapshot)) = &opened.pruned {
+            pruning::finish(&shared, snapshot).map_err(|error| OpenError::Pruning(Box::new(error)))?;
+        }
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
         let input: appending::Input = Arc::new(Mutex::new(Some(input)));
         let recorded = opened.state.totals().checkpoint_size;
@@ -372,7 +413,7 @@ impl Ledger {
             durable_size: shared.durable_size(),
             checkpoint_size: shared.published().map_or(0, |published| published.size),
             next_slot: shared.index.totals()?.next_slot,
-            minimum_index: 0,
+            minimum_index: shared.pruned().map_or(0, |pruned| pruned.minimum_index),
             receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
     }
@@ -451,6 +492,16 @@ impl Shared {
         }
     }
 
+    /// Whether nothing more is accepted.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    /// Where the log begins, if older entries were pruned.
+    pub(crate) fn pruned(&self) -> Option<Arc<Pruned>> {
+        self.pruned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         lock(&self.progress)
     }
@@ -474,7 +525,7 @@ impl Shared {
     }
 
     /// Waits until a checkpoint covers `size` entries; false if that will not happen.
-    fn wait_for_checkpoint(&self, size: u64) -> bool {
+    pub(crate) fn wait_for_checkpoint(&self, size: u64) -> bool {
         let mut progress = self.progress();
         loop {
             if progress.published.as_ref().is_some_and(|published| published.size >= size) {
@@ -496,7 +547,7 @@ impl Shared {
         self.make_progress(|_| {});
     }
 
-    fn failed(&self) -> AppendFailed {
+    pub(crate) fn failed(&self) -> AppendFailed {
         match self.failure.get() {
             Some(reason) => AppendFailed::Failed { reason: reason.clone() },
             None => AppendFailed::Stopping,

@@ -4,6 +4,7 @@
 //! stranger verifies the log (`ledger-tlog`).
 
 mod api;
+mod backup;
 mod blobs;
 mod checkpoints;
 mod clock;
@@ -17,8 +18,13 @@ mod identity;
 mod levels;
 mod lock;
 mod maintenance;
+mod metrics;
+mod monitoring;
 mod ownership;
+mod pruned;
+mod pruning;
 mod receipts;
+mod retention;
 mod segment;
 mod service;
 mod stamping;
@@ -28,6 +34,7 @@ mod store;
 mod trust_files;
 mod witnessing;
 
+pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, RestoreRequest, backup, restore};
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};
@@ -36,7 +43,10 @@ pub use identity::{IdentityError, InitError, init};
 pub use ledger_keys::KeyType;
 pub use lock::LockError;
 pub use maintenance::{info, info_of, reindex, reindex_log};
+pub use monitoring::Monitoring;
 pub use ownership::OwnershipError;
+pub use pruned::PrunedError;
+pub use pruning::{BLOB_GRACE, PruneBelow, PruneError, PruneReport, PruneRequest};
 pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::{BatchFlaw, ReadError};
 pub use service::{Config, Running, StartError, StopError, start};

@@ -7,7 +7,7 @@ mod scan;
 mod store;
 mod writer;
 
-pub(crate) use self::format::{Batch, MARK_INTERVAL, Mark, RememberedAnswer, header, name};
+pub(crate) use self::format::{Batch, HEADER_BYTES, MARK_INTERVAL, Mark, RememberedAnswer, header, name};
 pub use self::scan::BatchFlaw;
 pub(crate) use self::scan::{BatchReader, ScannedBatch, ends_in_crash, is_complete_batch_after};
 pub use self::store::ReadError;

@@ -285,7 +285,8 @@ impl Stamper {
     /// Whether an entry below `size` that was not looked at is something else than a checkpoint,
     /// census or timestamp.
     async fn has_news(&mut self, size: u64) -> Result<bool, Failure> {
-        let (ledger, from) = (Arc::clone(&self.ledger), self.looked);
+        let first = self.ledger.shared.pruned().map_or(0, |pruned| pruned.first);
+        let (ledger, from) = (Arc::clone(&self.ledger), self.looked.max(first));
         if from >= size {
             return Ok(false);
         }
@@ -351,6 +352,7 @@ impl Stamper {
     fn stamped(&mut self, size: u64, gen_time: GenTime, not_after: u64) {
         let now = self.ledger.shared.clock.now();
         let at = UnixMillis(gen_time.0).min(now);
+        self.ledger.shared.metrics.stamped(&self.authority.name, at);
         self.last = Some(Last { at, not_after: UnixMillis(not_after.saturating_mul(1000)), size });
         self.looked = size;
     }

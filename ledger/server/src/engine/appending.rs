@@ -1,5 +1,6 @@
 //! The way in: requests of callers, and what the log itself has to say.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +28,13 @@ pub(super) fn submit(
     let (reply, answer) = oneshot::channel();
     let input = lock(input);
     let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
-    match input.try_send(Submission { reply, request, submitter }) {
+    let queued = &shared.metrics.queued;
+    queued.fetch_add(1, Ordering::Relaxed);
+    let sent = input.try_send(Submission { reply, request, submitter });
+    if sent.is_err() {
+        queued.fetch_sub(1, Ordering::Relaxed);
+    }
+    match sent {
         Ok(()) => Ok(answer),
         Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
         Err(TrySendError::Disconnected(_)) => Err(shared.failed()),

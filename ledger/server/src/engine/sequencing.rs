@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::Duration;
 
@@ -145,6 +146,7 @@ impl Sequencing {
 
     fn take(&mut self, submission: Submission, batch: &mut Sealed) {
         let Submission { reply, request, submitter } = submission;
+        self.shared.metrics.queued.fetch_sub(1, Ordering::Relaxed);
         let submitter = submitter.as_deref();
         let answer = match self.answers.get(&request.idempotency_key) {
             Some(answered) => match answered.outcomes_for(submitter, &request.groups) {

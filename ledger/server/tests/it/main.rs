@@ -1,6 +1,7 @@
 //! The ledger as its callers meet it: over sockets, killed, starved, damaged.
 
 mod api;
+mod backup;
 mod clients;
 mod crash;
 mod damage;
@@ -9,6 +10,8 @@ mod histories;
 mod hostile;
 mod keys;
 mod lock;
+mod monitoring;
+mod pruning;
 mod receipts;
 mod rig;
 mod stamping;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, HistoriesConfig, LogConfig, Running, StampingConfig, WitnessConfig, start};
+use ledger_server::{Config, HistoriesConfig, LogConfig, Monitoring, Running, StampingConfig, WitnessConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -41,6 +41,7 @@ pub(crate) struct Rig {
     /// The lock's folder, if it is not in the data directory.
     pub(crate) lock: Option<PathBuf>,
     pub(crate) limits: Limits,
+    pub(crate) monitoring: Monitoring,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
     pub(crate) stamping: Option<StampingConfig>,
@@ -70,6 +71,7 @@ impl Rig {
             histories: None,
             interval,
             lock: None,
+            monitoring: Monitoring { disk_free_bytes_min: 0, ..Monitoring::default() },
             limits: Limits::default(),
             public_read: false,
             segment_bytes_max: 1 << 20,
@@ -97,6 +99,7 @@ impl Rig {
         config.origin = Some("ledger.test/log".to_owned());
         config.histories = self.histories;
         config.lock.clone_from(&self.lock);
+        config.monitoring = self.monitoring.clone();
         config.segment_bytes_max = self.segment_bytes_max;
         config.stamping = self.stamping.clone();
         config.witnesses.clone_from(&self.witnesses);
@@ -209,6 +212,10 @@ impl Rig {
 }
 
 impl Served {
+    pub(crate) fn monitoring(&self) -> Option<std::net::SocketAddr> {
+        self.running.monitoring_address()
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.start();
         self.running.wait().await.expect("a ledger that ends well");

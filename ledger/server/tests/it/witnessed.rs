@@ -375,6 +375,48 @@ async fn an_acknowledgement_nobody_can_give_is_refused_before_anything_is_append
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_witness_knows_to_be_old_is_not_restored() {
+    let (mut rig, log) = begun().await;
+    let witnesses = Witnesses::new(1);
+    let witness = witnesses.run(0, &log).await;
+    rig.witnesses = Some(witnesses.config(1));
+    let served = rig.serve().await;
+    let client = rig.http(Caller::Service);
+    append(&client, &served.url, 1, "?ack=witnessed").await;
+    let (data, copied) = (rig.data(), rig.beside("copy"));
+    let old = tokio::task::spawn_blocking({
+        let (data, copied) = (data.clone(), copied.clone());
+        move || ledger_server::backup(&data, &copied).unwrap()
+    });
+    let old = old.await.unwrap().tree_size;
+    append(&client, &served.url, 2, "?ack=witnessed").await;
+    served.stop().await;
+    let request = ledger_server::RestoreRequest {
+        danger_new_lock: true,
+        from: copied.clone(),
+        lock: Some(rig.beside("new-lock")),
+        to: rig.beside("restored"),
+        witnesses: rig.witnesses.clone(),
+    };
+    let restore = || {
+        let request = request.clone();
+        tokio::task::spawn_blocking(move || ledger_server::restore(&request))
+    };
+    match restore().await.unwrap() {
+        Err(ledger_server::RestoreError::Witnesses(WitnessesRefuse::Contradiction(Contradiction::Ahead {
+            theirs,
+            signed,
+            ..
+        }))) => assert!(signed == old && theirs > old),
+        other => panic!("{other:?}"),
+    }
+    assert!(!rig.beside("restored").exists() && !rig.beside("new-lock").exists());
+    tokio::task::spawn_blocking(move || ledger_server::backup(&data, &copied).unwrap()).await.unwrap();
+    restore().await.unwrap().unwrap();
+    witness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_witness_policy_is_on_record_whenever_it_changes_and_times_rest_on_it() {
     let (mut rig, key) = begun().await;
     let witnesses = Witnesses::new(2);
