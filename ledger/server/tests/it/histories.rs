@@ -27,26 +27,26 @@ use crate::rig::{Caller, Rig, get};
 
 const EPOCH: Duration = Duration::from_millis(100);
 
-fn rig() -> Rig {
+pub(crate) fn rig() -> Rig {
     let mut rig = Rig::new();
     rig.interval = Duration::from_millis(40);
     rig.histories = Some(HistoriesConfig { epoch: EPOCH, idle_checkpoint_interval: Duration::from_millis(200) });
     rig
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// A machine whose quotes answer their nonces.
-struct Machine {
-    id: AgentId,
+pub(crate) struct Machine {
+    pub(crate) id: AgentId,
     head: Head,
     resets: u32,
 }
 
 impl Machine {
-    async fn enrol(client: &LedgerClient, name: &str, slot: u64, role: &str) -> Self {
+    pub(crate) async fn enrol(client: &LedgerClient, name: &str, slot: u64, role: &str) -> Self {
         let policy = PolicyBody::Agent(AgentPolicy {
             interval_ms: 1_000,
             tolerance_ms: 60_000,
@@ -70,7 +70,7 @@ impl Machine {
         Ok(())
     }
 
-    async fn quote(&mut self, client: &LedgerClient, result: VerdictResult) -> Result<(), AppendError> {
+    pub(crate) async fn quote(&mut self, client: &LedgerClient, result: VerdictResult) -> Result<(), AppendError> {
         let beacon = client.beacon().await.map_err(|_| AppendError::Unavailable { attempts: 0, source: None })?;
         let salt = Digest([9; 32]);
         let nonce = NonceInputs { beacon, agent: &self.id, head: self.head, salt }.derive();
