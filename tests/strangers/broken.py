@@ -35,9 +35,10 @@ def exchanged(content, one, other, length):
 
 def log(good, key, out):
     note = (good / "checkpoint").read_text()
-    text, signature = note.split("\n\n")
+    text, lines = note.split("\n\n")
     origin, size, root = text.split("\n")
-    mark, name, signed = signature.strip().split(" ")
+    # The log's own key comes first; lines of its other keys follow.
+    mark, name, signed = lines.splitlines()[0].split(" ")
     key_id = base64.b64decode(signed)[:4]
 
     def note_of(text, signature):

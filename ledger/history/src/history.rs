@@ -263,11 +263,11 @@ impl History {
     fn enqueue(&mut self, index: u64, agent: &AgentId, entry: &Entry, hash: Digest) -> Result<(), PushError> {
         let event = Event::read(index, entry, hash)?;
         let slot = match (self.known.get(agent), &event) {
-            (Some(slot), Event::Enrol { slot: stated, .. }) if u64::from(*slot) != *stated => {
+            (Some(slot), Event::Enrol(_, stated, _)) if u64::from(*slot) != *stated => {
                 return Err(PushError::Slot { index, expected: u64::from(*slot), found: *stated });
             }
             (Some(slot), _) => *slot,
-            (None, Event::Enrol { slot: stated, .. }) => {
+            (None, Event::Enrol(_, stated, _)) => {
                 let expected = u32::try_from(self.known.len()).map_err(|_| PushError::Slots { index })?;
                 if u64::from(expected) != *stated {
                     return Err(PushError::Slot { index, expected: u64::from(expected), found: *stated });
@@ -345,7 +345,7 @@ impl History {
         let cover = Cover { recorded, witnessed, lower: &lower };
         let mut step = Step::default();
         while let Some(Queued { index, slot, event }) = self.queue.pop_front_if(|queued| queued.index < tree_size) {
-            if let Event::Enrol { id, .. } = &event
+            if let Event::Enrol(id, ..) = &event
                 && at(slot) == self.agents.len()
             {
                 self.agents.push(Agent::new(id.clone(), slot));

@@ -11,9 +11,13 @@ mod terms;
 mod verify;
 mod zones;
 
+pub(crate) use self::build::Maker;
 pub use self::build::{NotProven, OPENED_MAX, Request, prove};
+pub(crate) use self::format::VERSION;
 pub use self::format::{CensusPart, Evidence, IntervalProof, PROOF_BYTES_MAX, Stamp, StampedNote, TermsPart};
 pub use self::refused::{CensusEnd, IntervalRefused, MalformedTree};
 pub use self::statement::{Gap, IntervalStatement, ProvenTime, Strength, Term, TermKind};
 pub use self::store::{CensusChoice, Store, StoredCensus};
+pub(crate) use self::terms::Terms;
 pub use self::verify::{Trust, Witnesses, verify};
+pub(crate) use self::verify::{census_entry, extends, version_of};

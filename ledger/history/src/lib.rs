@@ -9,6 +9,7 @@ pub mod aggregate;
 pub mod census;
 pub mod clock_info;
 mod due;
+pub mod fleet;
 pub mod history;
 pub mod interval;
 pub mod node;

@@ -79,6 +79,7 @@ impl Reading {
             broken.push(Broken::Failed);
         }
         let mut drift = None;
+        let mut one_boot = false;
         match (first.clock, second.clock) {
             (Some(one), Some(two)) => {
                 let same = one.reset_count == two.reset_count && one.restart_count == two.restart_count;
@@ -89,6 +90,7 @@ impl Reading {
                     (same && two.clock_ms <= one.clock_ms, Broken::ClockStood),
                 ];
                 broken.extend(checks.into_iter().filter(|(is, _)| *is).map(|(_, why)| why));
+                one_boot = same;
                 if same {
                     drift = drift_between(first, second, two.clock_ms.saturating_sub(one.clock_ms));
                 }
@@ -97,7 +99,7 @@ impl Reading {
         }
         let both = first.ima_count > 0 && second.ima_count > 0;
         // A shorter list without a reset is a list that was replaced.
-        if both && second.ima_count < first.ima_count {
+        if one_boot && both && second.ima_count < first.ima_count {
             broken.push(Broken::ListRestarted);
         }
         let measured = both && broken.is_empty();

@@ -113,6 +113,12 @@ impl CensusOpening {
         }
     }
 
+    /// Hash of the top that row and path lead to, or the one that is given without a row.
+    pub(crate) fn computed_top(&self) -> Digest {
+        let climbed = self.row.as_ref().and_then(|row| self.climb(row.slot, row).ok());
+        climbed.map(|(_, top)| top).or(self.top).unwrap_or(Digest::ZERO)
+    }
+
     fn climb(&self, slot: u32, row: &CensusRow) -> Result<Branch, OpeningRefused> {
         if row.slot != slot {
             return Err(OpeningRefused::Slot { expected: slot, found: row.slot });

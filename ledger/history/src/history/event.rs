@@ -22,10 +22,12 @@ pub(super) struct Queued {
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Event {
-    Enrol { id: AgentId, slot: u64, hash: Digest },
+    /// The id, the slot, the entry's leaf hash.
+    Enrol(AgentId, u64, Digest),
     Other,
     Quote(OpenQuote),
-    Terms { hash: Digest, change: Change },
+    /// The entry's leaf hash and what it changes.
+    Terms(Digest, Change),
     Verdict(Judged),
 }
 
@@ -36,22 +38,22 @@ impl Event {
             Kind::Enrol => {
                 let Enrol { slot, .. } = Enrol::decode(&entry.body).map_err(body)?;
                 let id = entry.agent.clone().ok_or(PushError::Chain { index, kind: entry.kind })?;
-                Self::Enrol { id, slot, hash }
+                Self::Enrol(id, slot, hash)
             }
             Kind::Quote => Self::Quote(quote(index, entry, hash).map_err(body)?),
             Kind::Verdict => Self::Verdict(verdict(entry, hash).map_err(body)?),
             Kind::Policy => match PolicyBody::decode(&entry.body).map_err(body)? {
                 PolicyBody::Agent(policy) => {
                     let (interval_ms, tolerance_ms) = (policy.interval_ms, policy.tolerance_ms);
-                    Self::Terms { hash, change: Change::Demand(Demand { interval_ms, tolerance_ms }) }
+                    Self::Terms(hash, Change::Demand(Demand { interval_ms, tolerance_ms }))
                 }
                 PolicyBody::Named(_) => return Err(PushError::Chain { index, kind: entry.kind }),
             },
             Kind::Maintenance => {
                 let Maintenance { from, to, .. } = Maintenance::decode(&entry.body).map_err(body)?;
-                Self::Terms { hash, change: Change::Window(Window { from_ms: from.0, to_ms: to.0, seq: entry.seq }) }
+                Self::Terms(hash, Change::Window(Window { from_ms: from.0, to_ms: to.0, seq: entry.seq }))
             }
-            Kind::Retire => Self::Terms { hash, change: Change::Retire },
+            Kind::Retire => Self::Terms(hash, Change::Retire),
             _ => Self::Other,
         })
     }
@@ -67,10 +69,10 @@ impl Event {
     ) {
         agent.seen(index);
         match self {
-            Self::Enrol { hash, .. } => agent.enrol(&hash, clock),
+            Self::Enrol(_, _, hash) => agent.enrol(&hash, clock),
             Self::Other => {}
             Self::Quote(quote) => agent.quote(quote),
-            Self::Terms { hash, change } => agent.change(&hash, &change),
+            Self::Terms(hash, change) => agent.change(&hash, &change),
             Self::Verdict(judged) => {
                 let number = agent.leaves();
                 let nodes = &mut step.nodes;

@@ -87,7 +87,7 @@ impl History {
             }
         }
         for queued in &snapshot.queue {
-            if let Event::Enrol { id, .. } = &queued.event {
+            if let Event::Enrol(id, ..) = &queued.event {
                 known.entry(id.clone()).or_insert(queued.slot);
             }
         }

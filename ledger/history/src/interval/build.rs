@@ -101,7 +101,12 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
     }
     let (tree_size, note) = store.latest_note().map_err(NotProven::Store)?;
     let census = |choice| store.census(choice, slot, tree_size).map_err(NotProven::Store);
-    let end = census(CensusChoice::After(to))?.ok_or(NotProven::NoCensus { slot })?;
+    let has_row = |census: &StoredCensus| census.opening.row.is_some();
+    let end = match census(CensusChoice::After(to))?.filter(has_row) {
+        Some(end) => end,
+        // An agent that was enrolled later: the newest census has its whole history.
+        None => census(CensusChoice::After(u64::MAX))?.ok_or(NotProven::NoCensus { slot })?,
+    };
     let row = end.opening.row.ok_or(NotProven::NoCensus { slot })?;
     let start = census(CensusChoice::Before(from))?.filter(|start| start.prefix_size < end.prefix_size);
 
@@ -182,13 +187,15 @@ impl Shown {
     }
 }
 
-struct Maker<'a, S> {
-    store: &'a S,
-    tree_size: u64,
+/// Makes the parts that lie in the log's tree.
+pub(crate) struct Maker<'a, S> {
+    pub(crate) store: &'a S,
+    /// Size of the last checkpoint.
+    pub(crate) tree_size: u64,
 }
 
 impl<S: Store> Maker<'_, S> {
-    fn entry(&self, index: u64) -> Result<Vec<u8>, NotProven<S::Error>> {
+    pub(crate) fn entry(&self, index: u64) -> Result<Vec<u8>, NotProven<S::Error>> {
         self.store.entry(index).map_err(NotProven::Store)
     }
 
@@ -197,7 +204,7 @@ impl<S: Store> Maker<'_, S> {
         Ok(digests(proof.hashes()))
     }
 
-    fn consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, NotProven<S::Error>> {
+    pub(crate) fn consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, NotProven<S::Error>> {
         let proof = consistency_proof(old, new, self.hashes()).map_err(NotProven::Tree)?;
         Ok(digests(proof.hashes()))
     }
@@ -206,7 +213,7 @@ impl<S: Store> Maker<'_, S> {
         |level, start, out| self.store.hashes(level, start, out)
     }
 
-    fn census(&self, census: StoredCensus) -> Result<CensusPart, NotProven<S::Error>> {
+    pub(crate) fn census(&self, census: StoredCensus) -> Result<CensusPart, NotProven<S::Error>> {
         let StoredCensus { index, prefix_size, opening } = census;
         Ok(CensusPart {
             index,

@@ -97,6 +97,24 @@ pub enum IntervalRefused {
         /// Why not.
         source: OpeningRefused,
     },
+    /// The root of a census entry is not that of the parts that are shown.
+    #[error("the root of the census at the {} is not that of the parts that are shown", end_name(.end))]
+    CensusRoot {
+        /// Which census.
+        end: CensusEnd,
+    },
+    /// A count falls from one census to the next, or is less than that of the machines that are shown.
+    #[error("counts fall between the two censuses, of {}", slot_name(.slot))]
+    SumsFell {
+        /// Whose; `None` for the sums over all.
+        slot: Option<u32>,
+    },
+    /// Machines are not in the order of their slots.
+    #[error("the machine in slot {slot} is out of order")]
+    MachineOrder {
+        /// The slot.
+        slot: u32,
+    },
     /// The slot is another agent's, or nobody's at the end.
     #[error("the row of the census at the {} is not that of the agent", end_name(.end))]
     CensusRow {
@@ -244,7 +262,10 @@ impl IntervalRefused {
             Self::CensusEntry { .. } => "census-entry",
             Self::CensusInclusion { .. } => "census-inclusion",
             Self::CensusOpening { .. } => "census-opening",
+            Self::CensusRoot { .. } => "census-root",
             Self::CensusRow { .. } => "census-row",
+            Self::SumsFell { .. } => "sums-fell",
+            Self::MachineOrder { .. } => "machine-order",
             Self::StartTooLate { .. } => "start-too-late",
             Self::Tree(_) => "tree",
             Self::TreeRoot { .. } => "tree-root",
@@ -266,6 +287,10 @@ impl IntervalRefused {
             Self::FullLeaf { .. } => "full-leaf",
         }
     }
+}
+
+fn slot_name(slot: &Option<u32>) -> String {
+    slot.map_or_else(|| "all machines".to_owned(), |slot| format!("the machine in slot {slot}"))
 }
 
 fn note_name(note: &StampedNote) -> &'static str {

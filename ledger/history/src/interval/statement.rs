@@ -17,7 +17,7 @@ pub struct IntervalStatement {
     pub from: u64,
     /// Last second of the interval.
     pub to: u64,
-    /// Up to when the statement is complete: quotes that are not counted were first covered by a checkpoint after it.
+    /// Up to when the statement is complete: no checkpoint that was known by then covers a quote that is not counted.
     /// At most `to`.
     pub until: ProvenTime,
     /// By when all this was in the log, in each strength there is.

@@ -26,6 +26,12 @@ pub trait Store {
     /// If they cannot be read.
     fn nodes(&self, slot: u32, level: u8, start: u64, count: u64) -> Result<Vec<Node>, Self::Error>;
 
+    /// The agent of a slot.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn agent(&self, slot: u32) -> Result<AgentId, Self::Error>;
+
     /// Indices of the agent's entries of kind enrol, policy, retire and maintenance, ascending.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use messages::{AgentId, Digest};
 use super::format::TermsPart;
 use super::refused::IntervalRefused;
 use super::statement::{Term, TermKind};
+use crate::agent::WINDOWS_MAX;
 use crate::due::{Demand, Window};
 use crate::node::{Leaf, terms_after};
 
@@ -43,12 +44,13 @@ impl Terms {
         }
     }
 
-    /// How many of the entries are in force at a leaf.
-    fn position(&self, leaf: &Leaf) -> Option<usize> {
-        if leaf.terms == self.before {
-            return Some(0);
-        }
-        self.terms.iter().position(|(_, chain)| *chain == leaf.terms).map(|at| at + 1)
+    /// How many of the entries are in force at a leaf, from the position `least` on.
+    fn position(&self, leaf: &Leaf, least: usize) -> Option<usize> {
+        let chain = |at: usize| match at.checked_sub(1) {
+            None => Some(self.before),
+            Some(at) => self.terms.get(at).map(|(_, chain)| *chain),
+        };
+        (least..=self.terms.len()).find(|at| chain(*at) == Some(leaf.terms))
     }
 
     /// Checks that the leaves, in their order, are under these terms in theirs, and that the policy in force at
@@ -56,7 +58,7 @@ impl Terms {
     pub(crate) fn check<'a>(&self, leaves: impl Iterator<Item = (u64, &'a Leaf)>) -> Result<(), IntervalRefused> {
         let mut last = None;
         for (number, leaf) in leaves {
-            let at = self.position(leaf).filter(|at| last.is_none_or(|last| last <= *at));
+            let at = self.position(leaf, last.unwrap_or(0));
             let at = at.ok_or(IntervalRefused::TermsOfLeaf { number })?;
             if last.is_none() {
                 self.expect_policy(at)?;
@@ -74,20 +76,24 @@ impl Terms {
         if shown || self.before == Digest::ZERO { Ok(()) } else { Err(IntervalRefused::TermsShort) }
     }
 
-    /// The windows that were announced.
-    pub(crate) fn windows(&self) -> VecDeque<Window> {
-        let windows = self.terms.iter().filter_map(|(term, _)| match &term.kind {
-            TermKind::Maintenance(Maintenance { from, to, .. }) => {
-                Some(Window { from_ms: from.0, to_ms: to.0, seq: term.seq })
+    /// The windows that count for what begins with number `seq` of the agent's chain: announced before it, since
+    /// the enrolment.
+    pub(crate) fn windows(&self, seq: u64) -> VecDeque<Window> {
+        let mut windows = VecDeque::new();
+        for (term, _) in self.terms.iter().filter(|(term, _)| term.seq < seq) {
+            match &term.kind {
+                TermKind::Enrol(_) => windows.clear(),
+                TermKind::Maintenance(Maintenance { from, to, .. }) => {
+                    windows.push_back(Window { from_ms: from.0, to_ms: to.0, seq: term.seq });
+                }
+                TermKind::Policy(_) | TermKind::Retire(_) => {}
             }
-            _ => None,
-        });
-        windows.collect()
+        }
+        windows.into_iter().rev().take(WINDOWS_MAX).rev().collect()
     }
 
-    /// What is asked of the agent right before number `seq` of its chain, if it is in the fleet and has not been
-    /// enrolled anew since `since`.
-    pub(crate) fn demand(&self, since: u64, seq: u64) -> Option<Demand> {
+    /// What is asked of the agent right before number `seq` of its chain.
+    pub(crate) fn demand(&self, seq: u64) -> Option<Demand> {
         let mut demand = None;
         for (term, _) in self.terms.iter().filter(|(term, _)| term.seq < seq) {
             match &term.kind {
@@ -95,12 +101,17 @@ impl Terms {
                     let (interval_ms, tolerance_ms) = (policy.interval_ms, policy.tolerance_ms);
                     demand = Some(Demand { interval_ms, tolerance_ms });
                 }
-                TermKind::Retire(_) => demand = None,
-                TermKind::Enrol(_) if term.seq > since => return None,
-                TermKind::Enrol(_) | TermKind::Maintenance(_) => {}
+                TermKind::Enrol(_) | TermKind::Retire(_) => demand = None,
+                TermKind::Maintenance(_) => {}
             }
         }
         demand
+    }
+
+    /// Whether the agent was enrolled anew between two numbers of its chain.
+    pub(crate) fn enrolled_between(&self, after: u64, before: u64) -> bool {
+        let between = |term: &Term| after < term.seq && term.seq < before;
+        self.terms.iter().any(|(term, _)| between(term) && matches!(term.kind, TermKind::Enrol(_)))
     }
 
     /// All of them.

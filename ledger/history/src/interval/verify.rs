@@ -57,11 +57,11 @@ impl Witnesses {
 
 impl Trust<'_> {
     /// The times between which trusted witnesses place a note of `size` entries.
-    pub(super) fn bounds(&self, note: &[u8], size: u64) -> Option<(u64, u64)> {
+    pub(crate) fn bounds(&self, note: &[u8], size: u64) -> Option<(u64, u64)> {
         bounds_of(note, size, self.origin, self.log, &self.witnesses?.quorum)
     }
 
-    fn open(&self, note: &[u8], which: StampedNote) -> Result<AuthenticCheckpoint, IntervalRefused> {
+    pub(crate) fn open(&self, note: &[u8], which: StampedNote) -> Result<AuthenticCheckpoint, IntervalRefused> {
         let keys: Vec<NoteVerifier> =
             self.witnesses.map(|witnesses| witnesses.quorum.witnesses().cloned().collect()).unwrap_or_default();
         Checkpoint::open(note, self.origin, self.log, &keys)
@@ -88,9 +88,7 @@ impl Trust<'_> {
 /// [`IntervalRefused`] with the check that failed.
 pub fn verify(bytes: &[u8], agent: &AgentId, trust: &Trust<'_>) -> Result<IntervalStatement, IntervalRefused> {
     let proof = IntervalProof::decode(bytes).map_err(IntervalRefused::Form)?;
-    if proof.version != VERSION {
-        return Err(IntervalRefused::Version { found: proof.version });
-    }
+    version_of(proof.version)?;
     if proof.agent != *agent {
         return Err(IntervalRefused::Agent { expected: agent.clone(), found: proof.agent });
     }
@@ -165,7 +163,12 @@ impl Frame {
     }
 }
 
-fn extends(old: &TreeHead, new: &TreeHead, proof: &[Digest], note: StampedNote) -> Result<(), IntervalRefused> {
+pub(crate) fn extends(
+    old: &TreeHead,
+    new: &TreeHead,
+    proof: &[Digest],
+    note: StampedNote,
+) -> Result<(), IntervalRefused> {
     verify_consistency(old, new, &consistency(proof)).map_err(|source| IntervalRefused::Consistency { note, source })
 }
 
@@ -177,17 +180,34 @@ fn check_census(
     note: &TreeHead,
     end: CensusEnd,
 ) -> Result<(CensusHead, u64), IntervalRefused> {
-    let entry = Entry::decode(&part.entry).ok().filter(|entry| entry.kind == Kind::Census && entry.agent.is_none());
+    let (body, recorded) = census_entry(&part.entry, part.index, &part.inclusion, head, note.tree_size, end)?;
+    let census = part.opening.verify(slot, &body).map_err(|source| IntervalRefused::CensusOpening { end, source })?;
+    Ok((census, recorded))
+}
+
+/// The body of a census entry that is in the tree of `head` and covers `size` entries; and when it was sequenced, by
+/// the log's clock, in seconds.
+pub(crate) fn census_entry(
+    bytes: &[u8],
+    index: u64,
+    path: &[Digest],
+    head: &TreeHead,
+    size: u64,
+    end: CensusEnd,
+) -> Result<(CensusBody, u64), IntervalRefused> {
+    let entry = Entry::decode(bytes).ok().filter(|entry| entry.kind == Kind::Census && entry.agent.is_none());
     let entry = entry.ok_or(IntervalRefused::CensusEntry { end })?;
     let body = CensusBody::decode(&entry.body).map_err(|_| IntervalRefused::CensusEntry { end })?;
-    let leaf = Entry::leaf_hash(&part.entry);
-    verify_inclusion(&hash(&leaf), part.index, head, &inclusion(&part.inclusion))
+    verify_inclusion(&hash(&Entry::leaf_hash(bytes)), index, head, &inclusion(path))
         .map_err(|source| IntervalRefused::CensusInclusion { end, source })?;
-    if note.tree_size != body.prefix_size {
-        return Err(IntervalRefused::CensusSize { end, expected: body.prefix_size, found: note.tree_size });
+    if size != body.prefix_size {
+        return Err(IntervalRefused::CensusSize { end, expected: body.prefix_size, found: size });
     }
-    let census = part.opening.verify(slot, &body).map_err(|source| IntervalRefused::CensusOpening { end, source })?;
-    Ok((census, entry.recorded.0 / 1_000))
+    Ok((body, entry.recorded.0 / 1_000))
+}
+
+pub(crate) fn version_of(found: u64) -> Result<(), IntervalRefused> {
+    if found == VERSION { Ok(()) } else { Err(IntervalRefused::Version { found }) }
 }
 
 fn open_tree(proof: &IntervalProof, frame: &Frame) -> Result<Opened, IntervalRefused> {
@@ -252,7 +272,7 @@ fn bound(facts: &mut QuoteFacts, leaf: &Leaf, terms: &Terms, trust: &Trust<'_>) 
     if trust.trusts(&leaf.basis) {
         let Aggregate { first: time, late, .. } = leaf.aggregate;
         facts.not_before = facts.not_before.max(Some(time));
-        let demand = terms.demand(0, leaf.seq).filter(|_| late == 0);
+        let demand = terms.demand(leaf.seq).filter(|_| late == 0);
         facts.not_after = demand.map(|demand| time.saturating_add(demand.tolerance_ms.div_ceil(1_000)));
     }
 }
@@ -366,20 +386,19 @@ fn times_strength(zones: &Zones<'_>, trust: &Trust<'_>) -> Strength {
 
 /// Distances over the limit between pieces that follow one another, and whether there can be others.
 fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, bool) {
-    let windows = terms.windows();
     let after = zones.after.first();
     let run: Vec<&Piece> = zones.before.last().into_iter().chain(zones.inside).chain(after).collect();
     let complete = zones.inside.iter().all(|piece| piece.aggregate.max_gap <= limit);
     let planned = |left: &Piece, to: u64| {
         let seq = left.leaf.as_ref().map_or(0, |leaf| leaf.seq);
-        planned_ms(left.aggregate.last.saturating_mul(1_000), to.saturating_mul(1_000), &windows, seq)
+        planned_ms(left.aggregate.last.saturating_mul(1_000), to.saturating_mul(1_000), &terms.windows(seq), seq)
     };
     let mut found = Vec::new();
     for (left, right) in run.iter().zip(run.iter().skip(1)) {
         let (from, to) = (left.aggregate.last, right.aggregate.first);
         if to.saturating_sub(from) > limit {
             let slack = right.leaf.as_ref().filter(|leaf| leaf.aggregate.late == 0);
-            let slack_ms = slack.and_then(|leaf| terms.demand(0, leaf.seq)).map(|demand| demand.tolerance_ms);
+            let slack_ms = slack.and_then(|leaf| terms.demand(leaf.seq)).map(|demand| demand.tolerance_ms);
             let (seconds, planned_ms) = (to.saturating_sub(from), planned(left, to));
             found.push(Gap { from, to: Some(to), seconds, slack_ms, planned_ms });
         }
@@ -397,6 +416,9 @@ fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, 
 /// The due rule from the last quote to the end of the statement, by the terms that are shown.
 fn missed_at_end(zones: &Zones<'_>, terms: &Terms, until: u64) -> u64 {
     let Some(last) = zones.last_inside().or(zones.last_before()) else { return 0 };
-    let end = zones.first_after().map_or(u64::MAX, |leaf| leaf.seq);
-    missed(last.aggregate.last, until.max(last.aggregate.last), terms.demand(last.seq, end), &terms.windows(), last.seq)
+    let (from, end) = (last.aggregate.last, zones.first_after().map_or(u64::MAX, |leaf| leaf.seq));
+    if terms.enrolled_between(last.seq, end) {
+        return 0;
+    }
+    missed(from, until.max(from), terms.demand(end), &terms.windows(last.seq), last.seq)
 }

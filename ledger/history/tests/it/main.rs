@@ -1,5 +1,8 @@
 //! Proofs over whole synthetic logs: made, verified, altered and refused.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+mod alterations;
 mod days;
+mod fleet;
+mod rebuilding;
 mod support;

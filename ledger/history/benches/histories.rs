@@ -1,0 +1,195 @@
+//! What histories, the census and interval proofs cost.
+//!
+//! One log of 10 million entries of 1,000 machines; one machine's proofs in it. The sizes of proofs over a day, a month
+//! and a year. A census of 100,000 machines of which 10,000 change. Histories beside the sequencer on the same entries.
+#![expect(clippy::cast_precision_loss, reason = "rates and times")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use fixtures_bench::Report;
+use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog};
+use ledger_history::history::History;
+use ledger_history::interval::{Request, Trust, Witnesses, prove, verify};
+use ledger_protocol::body::VerdictResult;
+use ledger_protocol::{Entry, LogState};
+use messages::{AgentId, Digest};
+
+type Failed = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failed> {
+    // Cargo's test runs build benchmarks and start them with `--test`: one small sample will do.
+    let trial = std::env::args().any(|argument| argument == "--test");
+    // `cargo bench -p ledger-history -- sizes` makes the sizes alone, and their file.
+    let sizes_only = std::env::args().any(|argument| argument == "sizes");
+    let mut report = Report::new(if sizes_only { "history_sizes" } else { "histories" });
+    if !sizes_only {
+        overhead(&mut report, if trial { 3 } else { 400 })?;
+        census(&mut report, if trial { 300 } else { 100_000 })?;
+        proofs(&mut report, if trial { (10, 20) } else { (1_000, 5_000) })?;
+    }
+    for (name, interval, quotes) in [
+        ("day_2s", 2, 43_200),
+        ("month_2s", 2, 1_296_000),
+        ("day_60s", 60, 1_440),
+        ("month_60s", 60, 43_200),
+        ("year_60s", 60, 525_600),
+    ] {
+        sizes(&mut report, name, interval, if trial { 100 } else { quotes })?;
+    }
+    report.write()?;
+    Ok(())
+}
+
+/// A machine's proof over the middle half of a log of `machines` with so many quotes each.
+fn proofs(report: &mut Report, (machines, quotes): (usize, u64)) -> Result<(), Failed> {
+    let mut log = SyntheticLog::new(3, 2);
+    let agents: Vec<AgentId> = (0..machines).map(|number| log.enrol(&format!("hypervisor-{number}"))).collect();
+    let agent = agents.first().ok_or("no machine")?;
+    for agent in &agents {
+        log.policy(agent, 2_000, 10_000);
+    }
+    log.keep_only(agent);
+    for round in 0..quotes {
+        log.advance_ms(2_000);
+        for agent in &agents {
+            log.quote(agent, VerdictResult::Pass);
+        }
+        log.checkpoint();
+        if round % 30 == 29 {
+            log.census();
+        }
+    }
+    log.close();
+    let (from, to) = (BEGIN + quotes / 2, BEGIN + quotes * 3 / 2);
+    let request = request(&log, agent, from, to);
+    let witnesses = Witnesses::parse(&log.keys().policy_file())?;
+    let trust = Trust { origin: ORIGIN, log: log.log_key(), witnesses: Some(&witnesses), authorities: None };
+    let (mut make, mut check, mut size) = (Vec::new(), Vec::new(), 0.0);
+    for _ in 0..20 {
+        let started = Instant::now();
+        let proof = prove(&log, &request)?.encode();
+        make.push(millis(started));
+        let started = Instant::now();
+        black_box(verify(&proof, agent, &trust)?);
+        check.push(millis(started));
+        size = proof.len() as f64;
+    }
+    report.add("interval_proof_log_entries", "1", vec![log.entries().len() as f64]);
+    report.add("interval_proof_bytes", "B", vec![size]);
+    report.add("interval_proof_make_ms", "ms", make);
+    report.add("interval_proof_verify_ms", "ms", check);
+    let full = Request { full: true, ..request };
+    let proof = prove(&log, &full)?.encode();
+    let rates = (0..5).map(|_| {
+        let started = Instant::now();
+        let entries = verify(&proof, agent, &trust)?.full_entries;
+        Ok(entries as f64 / started.elapsed().as_secs_f64())
+    });
+    report.add("interval_full_entries_per_s", "1/s", rates.collect::<Result<_, Failed>>()?);
+    Ok(())
+}
+
+/// The size of a proof over all of a log of one machine, beside headers of 160 bytes for every entry.
+fn sizes(report: &mut Report, name: &str, interval: u64, quotes: u64) -> Result<(), Failed> {
+    let mut log = SyntheticLog::new(3, 2);
+    let agent = log.enrol("hypervisor-0");
+    log.policy(&agent, interval * 1_000, 600_000);
+    log.close();
+    let begin = log.now() + 1;
+    for number in 0..quotes {
+        log.advance_ms(interval * 1_000);
+        log.quote(&agent, VerdictResult::Pass);
+        if number % 64 == 63 {
+            log.checkpoint();
+        }
+    }
+    log.close();
+    // With a checkpoint for every 64 quotes, times stand still in between: gaps are not what is measured here.
+    let request = request(&log, &agent, begin + 10 * interval, log.now() - 10 * interval);
+    let proof = prove(&log, &Request { gap_limit: 1_000_000, ..request })?;
+    report.add(&format!("interval_proof_{name}_bytes"), "B", vec![proof.encode().len() as f64]);
+    report.add(&format!("headers_{name}_bytes"), "B", vec![(2 * quotes * 160) as f64]);
+    Ok(())
+}
+
+/// A census after a tenth of so many machines changed.
+fn census(report: &mut Report, machines: u64) -> Result<(), Failed> {
+    let mut log = SyntheticLog::new(0, 0);
+    let agents: Vec<AgentId> = (0..machines).map(|number| log.enrol(&format!("hypervisor-{number}"))).collect();
+    log.checkpoint();
+    for agent in &agents {
+        log.policy(agent, 60_000, 60_000);
+        log.quote(agent, VerdictResult::Pass);
+    }
+    log.checkpoint();
+    log.history().census();
+    let mut times = Vec::new();
+    for turn in 0..5 {
+        log.advance_ms(2_000);
+        for agent in agents.iter().skip(turn).step_by(10) {
+            log.quote(agent, VerdictResult::Pass);
+        }
+        log.checkpoint();
+        let started = Instant::now();
+        black_box(log.history().census().head());
+        times.push(millis(started));
+    }
+    report.add("census_10k_ms", "ms", times);
+    let bytes = log.history().agents_bytes() as f64 / machines as f64;
+    report.add("history_agent_bytes", "B", vec![bytes]);
+    Ok(())
+}
+
+/// Sequencing of quotes and verdicts of 100 machines, and histories of the same entries.
+fn overhead(report: &mut Report, rounds: usize) -> Result<(), Failed> {
+    let mut source = SyntheticLog::new(0, 0);
+    let agents: Vec<AgentId> = (0..100).map(|number| source.enrol(&format!("hypervisor-{number}"))).collect();
+    for agent in &agents {
+        source.policy(agent, 2_000, 10_000);
+    }
+    source.checkpoint();
+    for _ in 0..rounds {
+        source.advance_ms(2_000);
+        for agent in &agents {
+            source.quote(agent, VerdictResult::Pass);
+        }
+        source.checkpoint();
+    }
+    let entries: Vec<Entry> = source.entries().iter().map(|bytes| Entry::decode(bytes)).collect::<Result<_, _>>()?;
+    let hashes: Vec<Digest> = source.entries().iter().map(|bytes| Entry::leaf_hash(bytes)).collect();
+    let (mut sequencing, mut histories, mut percent) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..5 {
+        // What the sequencer does for each entry: encode, hash, judge.
+        let mut state = LogState::default();
+        let started = Instant::now();
+        for entry in &entries {
+            let bytes = entry.encode()?;
+            state.apply(entry, Entry::leaf_hash(&bytes), |size| source.published(size))?;
+            black_box(bytes);
+        }
+        let sequenced = started.elapsed().as_secs_f64() * 1e9 / entries.len() as f64;
+        let mut history = History::new();
+        let started = Instant::now();
+        for ((index, entry), hash) in (0..).zip(&entries).zip(&hashes) {
+            black_box(history.push(index, entry, *hash, |_| None)?);
+        }
+        let pushed = started.elapsed().as_secs_f64() * 1e9 / entries.len() as f64;
+        sequencing.push(sequenced);
+        histories.push(pushed);
+        percent.push(100.0 * pushed / sequenced);
+    }
+    report.add("sequence_ns_per_entry", "ns", sequencing);
+    report.add("history_ns_per_entry", "ns", histories);
+    report.add("history_overhead_percent", "%", percent);
+    Ok(())
+}
+
+fn request(log: &SyntheticLog, agent: &AgentId, from: u64, to: u64) -> Request {
+    let (agent, slot) = (agent.clone(), log.slot(agent));
+    Request { agent, slot, from, to, gap_limit: 600, boots: false, full: false, stamps: vec![] }
+}
+
+fn millis(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
+}

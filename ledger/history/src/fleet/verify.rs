@@ -1,0 +1,237 @@
+//! Whether a proof of the fleet is to be believed, and what it then states.
+
+use ledger_protocol::body::Label;
+use messages::AgentId;
+
+use super::{FleetCensus, FleetProof, Machine};
+use crate::aggregate::Aggregate;
+use crate::census::{CensusHead, Status, Sums};
+use crate::interval::{CensusEnd, IntervalRefused, ProvenTime, StampedNote, Strength, TermKind, Terms, Trust};
+use crate::interval::{census_entry, extends, version_of};
+use crate::node::agent_hash;
+
+/// What all machines did between two censuses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FleetStatement {
+    /// First second asked about.
+    pub from: u64,
+    /// Last second asked about.
+    pub to: u64,
+    /// Time of the census at the begin; without one, counts are from the begin of the log.
+    pub start: Option<ProvenTime>,
+    /// Time of the census at the end.
+    pub end: ProvenTime,
+    /// By when all this was in the log.
+    pub committed_by: Vec<ProvenTime>,
+    /// Machines that have ever been enrolled.
+    pub slots: u32,
+    /// Sums at the end.
+    pub sums: Sums,
+    /// What happened between the two, on all machines.
+    pub total: Totals,
+    /// The machines that are opened.
+    pub machines: Vec<MachineStatement>,
+    /// Machines that are not.
+    pub others: u32,
+    /// What happened on them together: where it is 0, on each of them.
+    pub rest: Totals,
+    /// Of them, machines that miss a quote at the end.
+    pub others_missed: u32,
+}
+
+/// Counts between two censuses.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// Quotes with a verdict.
+    pub quotes: u64,
+    /// Verdicts that are no pass.
+    pub failed: u64,
+    /// Quotes missed outside of planned maintenance, counted when the next one came.
+    pub missed: u64,
+    /// Quotes after a reset or restart.
+    pub resets: u64,
+    /// Quotes of which no checkpoint told in time.
+    pub late: u64,
+}
+
+/// One machine between two censuses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MachineStatement {
+    /// Its id.
+    pub agent: AgentId,
+    /// Its slot.
+    pub slot: u32,
+    /// Whether it had a slot at the begin.
+    pub known_at_start: bool,
+    /// How it stands at the end.
+    pub at_end: Status,
+    /// Its last quote, if there is one.
+    pub last: Option<u64>,
+    /// Its longest gap ever.
+    pub max_gap: u64,
+    /// What happened between the two.
+    pub total: Totals,
+    /// Its labels by its last policy, where they are shown.
+    pub labels: Option<Vec<Label>>,
+}
+
+impl Totals {
+    fn of(sums: &Sums) -> Self {
+        let Sums { quotes, fails: failed, misses: missed, resets, late, .. } = *sums;
+        Self { quotes, failed, missed, resets, late }
+    }
+
+    fn of_aggregate(of: &Aggregate) -> Self {
+        let (resets, late) = (u64::from(of.resets), u64::from(of.late));
+        Self { quotes: of.quotes, failed: of.fails, missed: of.misses, resets, late }
+    }
+
+    /// `None` if a count would fall.
+    fn since(&self, before: &Self) -> Option<Self> {
+        Some(Self {
+            quotes: self.quotes.checked_sub(before.quotes)?,
+            failed: self.failed.checked_sub(before.failed)?,
+            missed: self.missed.checked_sub(before.missed)?,
+            resets: self.resets.checked_sub(before.resets)?,
+            late: self.late.checked_sub(before.late)?,
+        })
+    }
+}
+
+/// Verifies a proof of the fleet and states what it shows.
+///
+/// The checks, in their order: format, interval; the checkpoints are the log's and of one history; the censuses are
+/// in the log and of their checkpoints; no sum falls from the one to the other; each machine's rows are in them, under its own
+/// id, its counts do not fall, and its terms are those of its row; what is left for the others is not negative.
+///
+/// # Errors
+/// [`IntervalRefused`] with the check that failed.
+pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, IntervalRefused> {
+    let proof = FleetProof::decode(bytes).map_err(IntervalRefused::Form)?;
+    version_of(proof.version)?;
+    if proof.from > proof.to {
+        return Err(IntervalRefused::Interval { from: proof.from, to: proof.to });
+    }
+    let last = trust.open(&proof.note, StampedNote::Last)?;
+    let end_note = trust.open(&proof.end.note, StampedNote::End)?;
+    extends(end_note.tree_head(), last.tree_head(), &proof.end_to_note, StampedNote::Last)?;
+    let (end, recorded) = check_census(&proof.end, last.tree_head(), end_note.tree_head().tree_size, CensusEnd::End)?;
+    let start = match &proof.start {
+        None => None,
+        Some(part) => {
+            let note = trust.open(&part.note, StampedNote::Start)?;
+            extends(note.tree_head(), end_note.tree_head(), &proof.start_to_end, StampedNote::End)?;
+            let size = note.tree_head().tree_size;
+            Some((part, check_census(part, last.tree_head(), size, CensusEnd::Start)?.0))
+        }
+    };
+    let before = start.as_ref().map_or_else(Totals::default, |(_, head)| Totals::of(&head.sums));
+    let total = Totals::of(&end.sums).since(&before).ok_or(IntervalRefused::SumsFell { slot: None })?;
+    let mut machines = Vec::with_capacity(proof.machines.len());
+    let mut rest = total;
+    let mut others_missed = end.sums.missed;
+    let mut last_slot = None;
+    for machine in &proof.machines {
+        let slot = machine.slot;
+        if last_slot.is_some_and(|last| last >= slot) {
+            return Err(IntervalRefused::MachineOrder { slot });
+        }
+        last_slot = Some(slot);
+        let statement = check_machine(machine, &proof, (&end, start.as_ref().map(|(_, head)| head)))?;
+        rest = rest.since(&statement.total).ok_or(IntervalRefused::SumsFell { slot: Some(slot) })?;
+        let missed = u32::from(statement.at_end == Status::Missed);
+        others_missed = others_missed.checked_sub(missed).ok_or(IntervalRefused::SumsFell { slot: Some(slot) })?;
+        machines.push(statement);
+    }
+    let time = |part: &FleetCensus, head: &CensusHead| match trust.bounds(&part.note, head.prefix_size) {
+        Some((low, _)) => ProvenTime { seconds: low, strength: Strength::Witnessed },
+        None => ProvenTime { seconds: head.clock.seconds, strength: Strength::Claimed },
+    };
+    let mut committed_by = vec![ProvenTime { seconds: recorded, strength: Strength::Claimed }];
+    let high = trust.bounds(&proof.note, last.tree_head().tree_size).map(|(_, high)| high);
+    committed_by.extend(high.map(|seconds| ProvenTime { seconds, strength: Strength::Witnessed }));
+    let opened = u32::try_from(machines.len()).unwrap_or(u32::MAX);
+    Ok(FleetStatement {
+        from: proof.from,
+        to: proof.to,
+        start: start.as_ref().map(|(part, head)| time(part, head)),
+        end: time(&proof.end, &end),
+        committed_by,
+        slots: end.slots,
+        sums: end.sums,
+        total,
+        machines,
+        others: end.slots.saturating_sub(opened),
+        rest,
+        others_missed,
+    })
+}
+
+/// The entry is in the log, of the checkpoint's size, and its root is that of the parts.
+fn check_census(
+    part: &FleetCensus,
+    last: &ledger_tlog::tree::TreeHead,
+    size: u64,
+    end: CensusEnd,
+) -> Result<(CensusHead, u64), IntervalRefused> {
+    let (body, recorded) = census_entry(&part.entry, part.index, &part.inclusion, last, size, end)?;
+    let sums = body.sums.as_slice().try_into().map_err(|_| IntervalRefused::CensusEntry { end })?;
+    let head = CensusHead {
+        prefix_size: body.prefix_size,
+        epoch: body.epoch,
+        clock: part.clock,
+        slots: part.slots,
+        sums: Sums::from_bytes(sums),
+        top: part.top,
+    };
+    if head.root() == body.root { Ok((head, recorded)) } else { Err(IntervalRefused::CensusRoot { end }) }
+}
+
+fn check_machine(
+    machine: &Machine,
+    proof: &FleetProof,
+    (end, start): (&CensusHead, Option<&CensusHead>),
+) -> Result<MachineStatement, IntervalRefused> {
+    let Machine { slot, agent, .. } = machine;
+    let hash = agent_hash(agent);
+    let opening = |end, source| IntervalRefused::CensusOpening { end, source };
+    machine.end.verify(*slot, &end.body()).map_err(|source| opening(CensusEnd::End, source))?;
+    let row = machine.end.row.filter(|row| row.agent == hash);
+    let row = row.ok_or(IntervalRefused::CensusRow { end: CensusEnd::End })?;
+    let before = match (&machine.start, start) {
+        (Some(part), Some(head)) => {
+            part.verify(*slot, &head.body()).map_err(|source| opening(CensusEnd::Start, source))?;
+            if part.row.is_some_and(|row| row.agent != hash) {
+                return Err(IntervalRefused::CensusRow { end: CensusEnd::Start });
+            }
+            part.row
+        }
+        (None, None) => None,
+        _ => return Err(IntervalRefused::CensusRow { end: CensusEnd::Start }),
+    };
+    debug_assert!(proof.start.is_some() == start.is_some(), "one is checked from the other");
+    let earlier = before.map_or_else(Totals::default, |row| Totals::of_aggregate(&row.aggregate));
+    let total = Totals::of_aggregate(&row.aggregate).since(&earlier);
+    let total = total.ok_or(IntervalRefused::SumsFell { slot: Some(*slot) })?;
+    let labels = match &machine.terms {
+        None => None,
+        Some(part) => {
+            let terms = Terms::read(part, agent, &row.terms)?.into_terms();
+            let policy = terms.into_iter().rev().find_map(|term| match term.kind {
+                TermKind::Policy(policy) => Some(policy.labels),
+                _ => None,
+            });
+            Some(policy.unwrap_or_default())
+        }
+    };
+    Ok(MachineStatement {
+        agent: agent.clone(),
+        slot: *slot,
+        known_at_start: before.is_some(),
+        at_end: row.status,
+        last: (row.aggregate.quotes > 0).then_some(row.aggregate.last),
+        max_gap: row.aggregate.max_gap,
+        total,
+        labels,
+    })
+}
