@@ -134,6 +134,38 @@ impl LedgerClient {
         self.requests.get_cbor(&path, 2 * PAGE_BYTES_MAX).await
     }
 
+    /// A proof of all that is on record about `agent` from one second to another (since 1970), as bytes;
+    /// unverified. `options` are further parameters of the route: `boots=1`, `full=1`, `gap=` seconds.
+    ///
+    /// # Errors
+    /// [`RequestError`]; with [`RequestError::Status`] 503 while no census has the agent.
+    pub async fn interval_proof(
+        &self,
+        agent: &AgentId,
+        from: u64,
+        to: u64,
+        options: &[&str],
+    ) -> Result<Vec<u8>, RequestError> {
+        let mut path = format!("/ledger/v1/agents/{agent}/interval-proof?from={from}&to={to}");
+        for option in options {
+            path.push('&');
+            path.push_str(option);
+        }
+        Ok(self.requests.get(&path, INTERVAL_PROOF_BYTES_MAX).await?.into())
+    }
+
+    /// A proof of what all machines did from one second to another, by the censuses around them, as bytes;
+    /// unverified. The machines on which something went wrong are opened, or those with the label
+    /// `name=value`, which must need no escaping in a query.
+    ///
+    /// # Errors
+    /// [`RequestError`]; with [`RequestError::Status`] 503 while there is no census.
+    pub async fn fleet_interval_proof(&self, from: u64, to: u64, label: Option<&str>) -> Result<Vec<u8>, RequestError> {
+        let label = label.map(|label| format!("&label={}", label.replace('=', "%3D"))).unwrap_or_default();
+        let path = format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}{label}");
+        Ok(self.requests.get(&path, INTERVAL_PROOF_BYTES_MAX).await?.into())
+    }
+
     /// What the ledger says of itself. Its key is to be trusted only from elsewhere.
     ///
     /// # Errors
@@ -200,6 +232,10 @@ pub const BEACON_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Groups that wait to be sent: four full batches. Callers beyond wait for room.
 const QUEUE_GROUPS_MAX: usize = 4 * messages::ledger::APPEND_ENTRIES_MAX;
+
+/// A full proof has at most 100,000 entries, of about 500 bytes; one of the fleet has 2 KB for
+/// each machine that is opened.
+const INTERVAL_PROOF_BYTES_MAX: usize = 256 << 20;
 
 /// Answers of a few fields: a head has 45 bytes, the JSON of [`Info`] under 1 KiB.
 const SMALL_BYTES_MAX: usize = 16 * 1024;

@@ -105,3 +105,6 @@ impl NoteTimes {
         inside.and_then(|entry| entry.low_max).max(own.and_then(|entry| entry.low))
     }
 }
+
+#[cfg(test)]
+mod tests;

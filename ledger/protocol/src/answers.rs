@@ -70,6 +70,11 @@ impl Answers {
         self.by_key.get(key)
     }
 
+    /// All that is remembered, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&IdempotencyKey, &Answered)> {
+        self.order.iter().filter_map(|key| self.get(key).map(|answered| (key, answered)))
+    }
+
     /// Remembers an answer and forgets what is beyond the limits: returns the forgotten keys.
     ///
     /// A key that is remembered already keeps its first answer.

@@ -122,6 +122,11 @@ impl LogState {
         self.agents.get(agent)
     }
 
+    /// Every agent that has entries, in no order.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentId, &AgentChain)> {
+        self.agents.iter()
+    }
+
     /// The end of a chain; `None` is the fleet's.
     #[must_use]
     pub fn head(&self, agent: Option<&AgentId>) -> Head {

@@ -7,6 +7,7 @@ use messages::ledger::{APPEND_ENTRIES_MAX, AppendRequest, Group, Head, Item, Rec
 use messages::{AgentId, Digest, UnixMillis, cbor};
 use serde::{Deserialize, Serialize};
 
+use crate::body::{Body, CensusBody};
 use crate::chain::{Draft, LogState, RuleBroken};
 use crate::entry::{EntryRef, HEAD_BYTES_MAX};
 use crate::{Entry, EntryError, Kind};
@@ -18,6 +19,8 @@ use crate::{Entry, EntryError, Kind};
 /// is of no further use.
 #[derive(Clone, Debug)]
 pub struct Sequencer {
+    /// The one census that may come.
+    census: Option<CensusBody>,
     state: LogState,
 }
 
@@ -109,7 +112,14 @@ impl Sequencer {
     /// Continues a log.
     #[must_use]
     pub fn new(state: LogState) -> Self {
-        Self { state }
+        Self { census: None, state }
+    }
+
+    /// Says which census the entries so far come to; any other is refused, and all while nobody has said.
+    ///
+    /// Source: `docs/spec/history.md` section 4.
+    pub fn expect_census(&mut self, census: Option<CensusBody>) {
+        self.census = census;
     }
 
     /// The log as it is when everything handed out is appended.
@@ -188,6 +198,7 @@ impl Sequencer {
         let mut placing = Placing {
             agent,
             bundles: Vec::new(),
+            census: self.census.as_ref(),
             draft: &mut draft,
             frames,
             linked: Vec::new(),
@@ -223,6 +234,8 @@ enum GroupFlaw {
 
 #[derive(Debug, thiserror::Error)]
 enum ItemFlaw {
+    #[error("the census is not the one that the entries before it come to")]
+    Census,
     #[error("the entry cannot be encoded")]
     Entry(#[source] EntryError),
     #[error("the entry links to the group's entry before it, but it is the first")]
@@ -235,6 +248,7 @@ enum ItemFlaw {
 struct Placing<'a> {
     agent: Option<&'a AgentId>,
     bundles: Vec<(u64, usize)>,
+    census: Option<&'a CensusBody>,
     draft: &'a mut Draft,
     frames: &'a mut Vec<u8>,
     /// Room for bodies whose link is filled in.
@@ -260,6 +274,9 @@ impl Placing<'_> {
             }
         };
         let entry = EntryRef { kind: Kind::from(item.kind), agent: self.agent, seq, prev, recorded, body };
+        if entry.kind == Kind::Census && CensusBody::decode(entry.body).ok().as_ref() != self.census {
+            return Err(ItemFlaw::Census);
+        }
         if !entry.kind.is_read_by_rules() {
             cbor::check(entry.body).map_err(EntryError::Cbor).map_err(ItemFlaw::Entry)?;
         }

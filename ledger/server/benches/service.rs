@@ -48,11 +48,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     let (samples, time) = if has("--test") { (1, 50) } else { (5, 2_000) };
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(measure(samples, Duration::from_millis(time), has("--single")))
+    let parts = ["--batches", "--bad-clients", "--single"];
+    let all = !parts.into_iter().any(has);
+    runtime.block_on(measure(samples, Duration::from_millis(time), parts.map(|part| all || has(part))))
 }
 
-/// Measures everything, or with `single_alone` the single entries, for a profile.
-async fn measure(samples: usize, time: Duration, single_alone: bool) -> Result<(), Box<dyn std::error::Error>> {
+/// Measures batches, acknowledgements among bad clients, and single entries: those of them that are
+/// wanted.
+async fn measure(samples: usize, time: Duration, wanted: [bool; 3]) -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
     let tls = folder.path().join("tls");
     let authority = Authority::open_or_create(&tls, "bench", KeyAlgorithm::EcP256)?;
@@ -79,18 +82,23 @@ async fn measure(samples: usize, time: Duration, single_alone: bool) -> Result<(
     let singles = (0..SINGLES).map(|_| client()).collect::<Result<Vec<_>, _>>()?;
 
     let mut report = Report::new("ledger_service");
-    if !single_alone {
+    let [wants_batches, wants_bad_clients, wants_single] = wanted;
+    if wants_batches {
         batches(&senders, samples, time, &mut report).await?;
+    }
+    if wants_bad_clients {
         let identity = authority.issue(&Leaf::client("hostile", Role::Service), KeyAlgorithm::EcP256)?;
         let hostile = Arc::new(Hostile::new(running.address(), &identity, authority.certificate()));
         among_bad_clients(&senders, samples, time, &hostile, &mut report).await?;
     }
-    let mut single = Vec::new();
-    for _ in 0..samples {
-        let (count, _) = run(&singles, 1, time, None).await?;
-        single.push(count / time.as_secs_f64());
+    if wants_single {
+        let mut single = Vec::new();
+        for _ in 0..samples {
+            let (count, _) = run(&singles, 1, time, None).await?;
+            single.push(count / time.as_secs_f64());
+        }
+        report.add("ledger_single_append_per_s", "1/s", single);
     }
-    report.add("ledger_single_append_per_s", "1/s", single);
     report.add("ledger_service_peak_mib", "MiB", vec![peak_mib()?]);
     report.write()?;
     stop.start();
@@ -147,9 +155,14 @@ async fn among_bad_clients(
         let (_, times) = run(senders, LIGHT_ENTRIES, 2 * time, Some(light)).await?;
         let peer = quantile(&times, 0.99);
         let enough = Arc::new(AtomicBool::new(false));
-        let bad = Misdeed::ALL.iter().flat_map(|misdeed| [*misdeed; BAD_OF_A_KIND]).map(|misdeed| {
+        let bad = Misdeed::ALL.iter().flat_map(|misdeed| [*misdeed; BAD_OF_A_KIND]).enumerate();
+        let bad = bad.map(|(number, misdeed)| {
             let (hostile, enough) = (Arc::clone(hostile), Arc::clone(&enough));
             std::thread::spawn(move || {
+                // Not all in one moment: the clients of a machine are strangers to each other.
+                std::thread::park_timeout(
+                    BAD_PAUSE.mul_f64(number as f64 / (Misdeed::ALL.len() * BAD_OF_A_KIND) as f64),
+                );
                 while !enough.load(Ordering::Relaxed) {
                     // What it got does not matter to it.
                     let _ = hostile.run(misdeed, || enough.load(Ordering::Relaxed));
@@ -158,6 +171,7 @@ async fn among_bad_clients(
             })
         });
         let bad: Vec<_> = bad.collect();
+        tokio::time::sleep(2 * BAD_PAUSE).await;
         let (_, times) = run(senders, LIGHT_ENTRIES, 2 * time, Some(light)).await?;
         enough.store(true, Ordering::Relaxed);
         for thread in bad {

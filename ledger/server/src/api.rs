@@ -1,6 +1,9 @@
 //! The routes: who may ask what, and which answer means what. Source: `docs/spec/ledger-api.md`.
 
+pub(crate) mod monitoring;
 mod places;
+mod proofs;
+mod prune;
 mod reads;
 mod receipts;
 mod stamps;
@@ -19,6 +22,8 @@ use transport::router::{Access, Request, Response, Route};
 
 use self::places::Places;
 use crate::engine::{AppendFailed, Ledger, chain};
+use crate::metrics::Cause;
+use crate::pruned::Pruned;
 
 /// Every route of a ledger. With `public_read`, checkpoint and tiles need no certificate; all
 /// else that is read always does.
@@ -27,7 +32,7 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
     let get = |pattern, access, handler| route(ledger, Method::GET, pattern, access, 0, handler);
     let append = Arc::clone(ledger);
     let places = Places::default();
-    vec![
+    let mut routes = vec![
         Route::new(Method::POST, "/ledger/v1/append", Access::SERVICE, APPEND_BYTES_MAX, move |request| {
             writes::append(Arc::clone(&append), places.clone(), request)
         }),
@@ -36,7 +41,10 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/heads/:chain", Access::READER, reads::head),
         get("/ledger/v1/agents/:chain/entries", Access::READER, reads::entries),
         get("/ledger/v1/agents/:chain/seq-at", Access::READER, reads::seq_at),
+        get("/ledger/v1/agents/:chain/interval-proof", Access::READER, proofs::agent),
+        get("/ledger/v1/fleet/interval-proof", Access::READER, proofs::fleet),
         get("/ledger/v1/entries/:index", Access::READER, reads::entry),
+        get("/ledger/v1/kept", Access::READER, reads::kept),
         get("/ledger/v1/proof/inclusion", Access::READER, reads::inclusion),
         get("/ledger/v1/proof/consistency", Access::READER, reads::consistency),
         get("/ledger/v1/checkpoints", Access::READER, reads::checkpoints),
@@ -46,10 +54,12 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/timestamps/:size", Access::READER, stamps::names),
         get("/ledger/v1/timestamps/:size/:name", Access::READER, stamps::file),
         get("/ledger/v1/info", Access::READER, reads::info),
+        route(ledger, Method::POST, "/ledger/v1/prune", Access::ADMIN, prune::BODY_BYTES_MAX, prune::prune),
         get("/checkpoint", tiles, tiles::checkpoint),
         get("/tile/*path", tiles, tiles::tile),
-        get("/healthz", Access::PUBLIC, reads::health),
-    ]
+    ];
+    routes.extend(monitoring::routes(ledger, Access::READER));
+    routes
 }
 
 /// What a handler does on a thread that may wait for the disk.
@@ -68,7 +78,10 @@ fn route(
         let ledger = Arc::clone(&ledger);
         async move {
             let done = tokio::task::spawn_blocking(move || {
-                work(&ledger, &request).unwrap_or_else(|refusal| refusal.into_response(&request.request_id))
+                work(&ledger, &request).unwrap_or_else(|refusal| {
+                    ledger.shared.metrics.refused(refusal.cause());
+                    refusal.into_response(&request.request_id)
+                })
             });
             match done.await {
                 Ok(response) => response,
@@ -83,6 +96,8 @@ fn route(
 enum Refusal {
     /// The caller asks wrongly (400).
     Malformed(String),
+    /// It was there and was pruned (410).
+    Pruned { text: String, results: PrunedResults },
     /// The caller contradicts itself (422).
     Contradiction(String),
     /// There is no such thing (404).
@@ -95,7 +110,38 @@ enum Refusal {
     Unavailable(String),
 }
 
+/// What a caller learns of what was pruned.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct PrunedResults {
+    /// First entry of the chain asked for that still has its body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seq: Option<u64>,
+    /// As tlog-tiles has it.
+    minimum_index: u64,
+    /// The entry that says so.
+    policy_index: u64,
+}
+
 impl Refusal {
+    /// The entries before those that this log still has were asked for.
+    fn pruned(pruned: &Pruned, first_seq: Option<u64>) -> Self {
+        let Pruned { minimum_index, policy_index, .. } = *pruned;
+        let text = format!("Pruned: entries below {minimum_index}, as entry {policy_index} of the log says");
+        Self::Pruned { text, results: PrunedResults { first_seq, minimum_index, policy_index } }
+    }
+
+    const fn cause(&self) -> Cause {
+        match self {
+            Self::Broken(_) => Cause::Broken,
+            Self::Contradiction(_) => Cause::Contradiction,
+            Self::Malformed(_) => Cause::Malformed,
+            Self::NotFound(_) => Cause::NotFound,
+            Self::Pruned { .. } => Cause::Pruned,
+            Self::TooMany(_) => Cause::TooMany,
+            Self::Unavailable(_) => Cause::Unavailable,
+        }
+    }
+
     fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Broken(chain(error))
     }
@@ -103,6 +149,11 @@ impl Refusal {
     fn into_response(self, request_id: &str) -> Response {
         match self {
             Self::Malformed(text) => refusal(StatusCode::BAD_REQUEST, &text),
+            Self::Pruned { text, results } => {
+                let body = Envelope { code: StatusCode::GONE.as_u16(), status: text, results };
+                let body = serde_json::to_vec(&body).unwrap_or_default();
+                Response::new(StatusCode::GONE, "application/json", body)
+            }
             Self::Contradiction(text) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &text),
             Self::NotFound(text) => refusal(StatusCode::NOT_FOUND, text),
             Self::Broken(reason) => {
@@ -120,6 +171,7 @@ impl From<AppendFailed> for Refusal {
         match failed {
             AppendFailed::KeyReused => Self::Contradiction(failed.to_string()),
             AppendFailed::Refused(reason) => Self::Malformed(reason.to_string()),
+            AppendFailed::Pruned { .. } => Self::Pruned { text: failed.to_string(), results: PrunedResults::default() },
             AppendFailed::Busy | AppendFailed::Failed { .. } | AppendFailed::Stopping => {
                 Self::Unavailable(failed.to_string())
             }

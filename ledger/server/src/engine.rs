@@ -10,6 +10,7 @@
 //! before is being hashed. An answer leaves only at the end of the line. A fifth writes the index
 //! in bulk.
 
+mod appending;
 mod indexing;
 mod open_error;
 mod opening;
@@ -24,8 +25,8 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,29 +39,40 @@ use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, It
 use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, oneshot};
 
+pub(crate) use self::appending::Appender;
+pub(crate) use self::indexing::write_index;
 pub use self::open_error::OpenError;
 pub(crate) use self::opening::{Folders, INDEX_FOLDER, folders, inspect};
-use self::sequencing::{Reply, Submission};
+use self::sequencing::Reply;
 use crate::blobs::Blobs;
 use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
-use crate::entropy;
+use crate::folder::Folder;
+use crate::histories::{Histories, HistoriesConfig, keeping, recording};
 use crate::levels::Levels;
+use crate::metrics::Metrics;
+use crate::monitoring::Monitoring;
 use crate::ownership::Ownership;
+use crate::pruned::Pruned;
 use crate::receipts::Receipts;
 use crate::segment::Segments;
 use crate::stamping::StampingConfig;
 use crate::stamps::{STAMPS_FOLDER, Stamps};
 use crate::store::Index;
 use crate::witnessing::{Coverage, WitnessConfig, Witnessing};
+use crate::{entropy, pruning};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
     /// Time between checkpoints while entries come.
     pub checkpoint_interval: Duration,
+    /// How the log's own checkpoints and the machines' histories are put on record; not at all if `None`.
+    pub histories: Option<HistoriesConfig>,
     /// Which of several ledgers this is, in its `service-start` entries.
     pub instance: String,
+    /// When the log calls itself ready, and where its metrics are shown beside its own address.
+    pub monitoring: Monitoring,
     /// The log's name, when it is new; one is made up if none is given. A log that exists must
     /// have this name.
     pub origin: Option<String>,
@@ -69,6 +81,9 @@ pub struct LogConfig {
     pub lock: Option<PathBuf>,
     /// The data directory.
     pub path: PathBuf,
+    /// How long entries keep their bodies; for ever if `None`. Older ones are pruned while the log
+    /// is served.
+    pub retain: Option<Duration>,
     /// Bytes after which the next segment is begun.
     pub segment_bytes_max: u64,
     /// Bytes of segments up to which a start reads every entry again; of a larger log it reads
@@ -85,10 +100,13 @@ impl LogConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             checkpoint_interval: CHECKPOINT_INTERVAL,
+            histories: None,
             instance: "ledger".to_owned(),
             lock: None,
+            monitoring: Monitoring::default(),
             origin: None,
             path: path.into(),
+            retain: None,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             whole_bytes_max: WHOLE_BYTES_MAX,
             stamping: None,
@@ -103,7 +121,7 @@ impl LogConfig {
 /// meanwhile.
 #[derive(Debug)]
 pub struct Ledger {
-    input: Mutex<Option<SyncSender<Submission>>>,
+    input: appending::Input,
     /// Let go of when all threads have ended.
     ownership: Mutex<Option<Ownership>>,
     pub(crate) shared: Arc<Shared>,
@@ -121,14 +139,25 @@ pub(crate) struct Shared {
     pub(crate) durable_size: AtomicU64,
     /// Why nothing more is accepted.
     failure: OnceLock<String>,
+    pub(crate) histories: Option<Histories>,
     pub(crate) index: Arc<Index>,
     pub(crate) levels: Arc<Levels>,
     /// Told when the lock was not moved on.
     pub(crate) lock_lost: Notify,
     pub(crate) origin: String,
+    /// Time between checkpoints.
+    pub(crate) interval: Duration,
+    pub(crate) metrics: Metrics,
+    pub(crate) monitoring: Monitoring,
     progress: Mutex<Progress>,
     progressed: Condvar,
+    /// Where a log begins whose older entries were pruned.
+    pub(crate) pruned: RwLock<Option<Arc<Pruned>>>,
+    /// Held by who prunes.
+    pub(crate) pruning: Mutex<()>,
     pub(crate) receipts: Receipts,
+    /// The data directory.
+    pub(crate) root: Folder,
     pub(crate) segments: Arc<Segments>,
     pub(crate) stamps: Stamps,
     pub(crate) vkey: String,
@@ -164,6 +193,12 @@ pub enum AppendFailed {
     Failed {
         /// What failed.
         reason: String,
+    },
+    /// The request was answered before, and the entries that its answer was about are pruned.
+    #[error("the request was appended before, as entries from {first} on, whose bodies are pruned")]
+    Pruned {
+        /// Index of the first of them.
+        first: u64,
     },
     /// The key names another request, or another submitter's; nothing was appended.
     #[error("the idempotency key was used for another request")]
@@ -215,10 +250,14 @@ impl Ledger {
             coverage,
             durable_size: AtomicU64::new(opened.state.totals().size),
             failure: OnceLock::new(),
+            histories: config.histories.map(|_| Histories::new(&config.path)),
             index: opened.index,
             levels: opened.levels,
             lock_lost: Notify::new(),
             origin: opened.identity.origin().to_owned(),
+            interval: config.checkpoint_interval,
+            metrics: Metrics::default(),
+            monitoring: config.monitoring.clone(),
             progress: Mutex::new(Progress {
                 head: opened.level_writer.tree_head(),
                 published: opened
@@ -228,12 +267,24 @@ impl Ledger {
                 stopping: false,
             }),
             progressed: Condvar::new(),
+            pruned: RwLock::new(opened.pruned.as_ref().map(|(pruned, _)| Arc::new(pruned.clone()))),
+            pruning: Mutex::default(),
             receipts,
+            root: Folder::open(&config.path).map_err(|source| OpenError::Io {
+                operation: "open",
+                path: config.path.clone(),
+                source,
+            })?,
             segments: opened.segments,
             stamps,
             vkey: opened.identity.vkey(),
         });
+        if let Some((_, snapshot)) = &opened.pruned {
+            pruning::finish(&shared, snapshot).map_err(|error| OpenError::Pruning(Box::new(error)))?;
+        }
         let (input, submissions) = sync_channel(QUEUE_REQUESTS_MAX);
+        let input: appending::Input = Arc::new(Mutex::new(Some(input)));
+        let recorded = opened.state.totals().checkpoint_size;
         // Nothing waits between sequencing and writing: a batch that cannot be written yet grows.
         let (sealed, to_write) = sync_channel(0);
         let (free, ready) = sync_channel(1);
@@ -259,14 +310,22 @@ impl Ledger {
             signed: opened.signed.map(|signed| signed.note).unwrap_or_default(),
             witnessing,
         };
-        let threads = vec![
+        let mut threads = vec![
             spawn("ledger-sequence", move || sequencing.run(&submissions, &ready, &sealed))?,
             spawn("ledger-write", move || writing.run(&to_write, &free, &written))?,
             spawn("ledger-publish", move || publishing.run(&to_publish))?,
             spawn("ledger-index", move || indexing.run(&wanted))?,
             spawn("ledger-sign", move || signing.run())?,
         ];
-        let (input, ownership) = (Mutex::new(Some(input)), Mutex::new(Some(opened.ownership)));
+        if let Some(histories) = config.histories {
+            let appender = Appender::new(&input, &shared);
+            let recording = recording::Recording::new(appender.clone(), histories, recorded);
+            let witnesses = config.witnesses.as_ref().map(|witnesses| witnesses.policy.text().to_vec());
+            let keeping = keeping::Keeping::new(appender, histories, witnesses);
+            threads.push(spawn("ledger-record", move || recording.run())?);
+            threads.push(spawn("ledger-history", move || keeping.run())?);
+        }
+        let ownership = Mutex::new(Some(opened.ownership));
         Ok(Self { input, ownership, shared, threads: Mutex::new(threads) })
     }
 
@@ -335,24 +394,11 @@ impl Ledger {
         request: AppendRequest,
         submitter: Option<Arc<str>>,
     ) -> Result<oneshot::Receiver<Reply>, AppendFailed> {
-        if self.shared.failure.get().is_some() {
-            return Err(self.shared.failed());
-        }
-        let (reply, answer) = oneshot::channel();
-        let input = lock(&self.input);
-        let input = input.as_ref().ok_or(AppendFailed::Stopping)?;
-        match input.try_send(Submission { reply, request, submitter }) {
-            Ok(()) => Ok(answer),
-            Err(TrySendError::Full(_)) => Err(AppendFailed::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(self.shared.failed()),
-        }
+        appending::submit(&self.input, &self.shared, request, submitter)
     }
 
     fn received(&self, reply: Result<Reply, oneshot::error::RecvError>) -> Result<AppendAnswer, AppendFailed> {
-        match reply {
-            Ok(reply) => reply,
-            Err(_) => Err(self.shared.failed()),
-        }
+        appending::received(&self.shared, reply)
     }
 
     /// What the log says of itself.
@@ -367,9 +413,15 @@ impl Ledger {
             durable_size: shared.durable_size(),
             checkpoint_size: shared.published().map_or(0, |published| published.size),
             next_slot: shared.index.totals()?.next_slot,
-            minimum_index: 0,
+            minimum_index: shared.pruned().map_or(0, |pruned| pruned.minimum_index),
             receipt_key: Some(shared.receipts.public_pem().to_owned()),
         })
+    }
+
+    /// Entries that the machines' histories have taken, a little fewer than are durable; `None` if none are kept.
+    #[must_use]
+    pub fn histories_size(&self) -> Option<u64> {
+        self.shared.histories.as_ref().map(Histories::size)
     }
 
     /// Proves that the entry `index` is among the first `size`, which must be durable.
@@ -440,6 +492,16 @@ impl Shared {
         }
     }
 
+    /// Whether nothing more is accepted.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    /// Where the log begins, if older entries were pruned.
+    pub(crate) fn pruned(&self) -> Option<Arc<Pruned>> {
+        self.pruned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         lock(&self.progress)
     }
@@ -449,8 +511,21 @@ impl Shared {
         self.progressed.notify_all();
     }
 
+    /// Waits until `news` finds something in the sizes of the tree and of the published checkpoint, or so
+    /// long; tells whether the log goes on.
+    pub(crate) fn wait_for(&self, timeout: Duration, news: impl Fn(u64, u64) -> bool) -> bool {
+        let progress = self.progress();
+        let quiet = |progress: &mut Progress| {
+            let published = progress.published.as_ref().map_or(0, |published| published.size);
+            !progress.stopping && self.failure.get().is_none() && !news(progress.head.tree_size, published)
+        };
+        let waited = self.progressed.wait_timeout_while(progress, timeout, quiet);
+        let progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        !progress.stopping && self.failure.get().is_none()
+    }
+
     /// Waits until a checkpoint covers `size` entries; false if that will not happen.
-    fn wait_for_checkpoint(&self, size: u64) -> bool {
+    pub(crate) fn wait_for_checkpoint(&self, size: u64) -> bool {
         let mut progress = self.progress();
         loop {
             if progress.published.as_ref().is_some_and(|published| published.size >= size) {
@@ -472,7 +547,7 @@ impl Shared {
         self.make_progress(|_| {});
     }
 
-    fn failed(&self) -> AppendFailed {
+    pub(crate) fn failed(&self) -> AppendFailed {
         match self.failure.get() {
             Some(reason) => AppendFailed::Failed { reason: reason.clone() },
             None => AppendFailed::Stopping,

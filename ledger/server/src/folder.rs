@@ -157,7 +157,7 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// How the names of files begin that are not finished.
-const TEMPORARY_PREFIX: &str = ".tmp-";
+pub(crate) const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// Of a folder whose parent keeps others out, or is not ours; less the umask.
 const FOLDER_MODE: u32 = 0o777;

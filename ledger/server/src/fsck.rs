@@ -14,6 +14,7 @@ use ledger_tlog::tree::TreeHead;
 use messages::Digest;
 use serde::Serialize;
 
+use crate::backup::is_backup;
 use crate::blobs::{BlobError, Blobs};
 use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::engine::{Folders, INDEX_FOLDER, LogConfig, OpenError, chain, folders};
@@ -21,6 +22,7 @@ use crate::folder::Folder;
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE, load_verifier};
 use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER, LockError};
 use crate::ownership::{Ownership, OwnershipError};
+use crate::pruned::{PRUNED_FOLDER, Pruned, state_name};
 use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE, Receipts};
 use crate::store::Index;
 
@@ -35,6 +37,8 @@ pub struct FsckReport {
     pub entries: u64,
     /// What is not as it should be, in the order found.
     pub findings: Vec<Finding>,
+    /// Entries before those, whose bodies were pruned; counted in [`FsckReport::entries`] as well.
+    pub pruned: u64,
     /// Size of the last checkpoint signed.
     pub signed: u64,
 }
@@ -104,7 +108,7 @@ pub fn fsck_showing(config: &LogConfig, mut progress: impl FnMut(u64, u64)) -> R
     let path = config.path.as_path();
     let folders = folders(path, false).map_err(FsckError::Open)?;
     let _ownership = Ownership::take(path).map_err(FsckError::Ownership)?;
-    let mut report = FsckReport { blobs: 0, checkpoints: 0, entries: 0, findings: Vec::new(), signed: 0 };
+    let mut report = FsckReport { blobs: 0, checkpoints: 0, entries: 0, findings: Vec::new(), pruned: 0, signed: 0 };
     let key = match load_verifier(path) {
         Ok(key) => key,
         Err(error) => {
@@ -119,14 +123,28 @@ pub fn fsck_showing(config: &LogConfig, mut progress: impl FnMut(u64, u64)) -> R
     check_receipt_key(&root, key.name().as_str(), &mut report);
     let kept = check_kept(checkpoints, &key, &mut report);
     let lock = config.lock.clone().unwrap_or_else(|| root.file(LOCK_FOLDER));
-    let signed = check_lock(&lock, &key, &kept, &mut report);
+    // A copy has no lock: the log's own says what was signed last.
+    let signed = if is_backup(&root) {
+        report.signed = kept.last_key_value().map_or(0, |(size, _)| *size);
+        None
+    } else {
+        check_lock(&lock, &key, &kept, &mut report)
+    };
     check_public(&root, &key, signed.as_ref(), &kept, &mut report);
-    let tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
+    let pruned = Pruned::load(&root).unwrap_or_else(|error| {
+        report.damage(PRUNED_FOLDER, chain(&error));
+        None
+    });
+    let mut tree = tree::TreeCheck::new(levels.path().to_owned(), &kept, signed.as_ref());
+    if let Some((pruned, snapshot)) = &pruned {
+        tree.expect(format!("{PRUNED_FOLDER}/{}", state_name(pruned.first)), pruned.first, &snapshot.root);
+    }
     // The tree is hashed beside the entries: together they keep two cores busy.
     let (named, findings) = std::thread::scope(|scope| {
         let (leaves, read) = sync_channel(LEAVES_WAITING_MAX);
         let hashing = scope.spawn(move || tree.run(&read));
-        let named = entries::check(&segments, &key, &kept, &leaves, &mut report, &mut progress);
+        let named =
+            entries::check(&segments, &key, &kept, &leaves, (pruned.as_ref(), &levels), &mut report, &mut progress);
         drop(leaves);
         (named, hashing.join())
     });
@@ -137,7 +155,8 @@ pub fn fsck_showing(config: &LogConfig, mut progress: impl FnMut(u64, u64)) -> R
     check_index(&root.file(INDEX_FOLDER), &kept, &mut report);
     let blobs = Blobs::new(blobs);
     check_blobs(&blobs, &named, &mut report);
-    stamps::check(&root, &blobs, &named, &mut report);
+    let first = pruned.as_ref().map_or(0, |(pruned, _)| pruned.first);
+    stamps::check(&root, &blobs, (&named, first), &mut report);
     Ok(report)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Only flags, logs and signals; everything else is `ledger_server`.
 
+mod cli;
+
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -12,8 +14,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger_server::{
-    Config, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig, certificates, export,
-    fsck_showing, info_of, init, reindex_log,
+    Config, HistoriesConfig, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig,
+    certificates, export, fsck_showing, info_of, init, reindex_log,
 };
 use logging::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +45,13 @@ enum Command {
     Fsck(Inspect),
     /// Makes the indexes of a stopped log anew from its segments and checkpoints.
     Reindex(Inspect),
+    /// Copies a log, which may be running, with its keys; copies only what is new into an earlier copy.
+    Backup(cli::backup::Backup),
+    /// Makes a log of such a copy again, unless more was signed than the copy holds.
+    Restore(cli::backup::Restore),
+    /// Deletes the bodies of old entries of a stopped log, after recording that; receipts and
+    /// proofs stay valid.
+    Prune(cli::prune::Prune),
     /// Shows what a stopped log says of itself.
     Info(Inspect),
     /// Writes checkpoint, tiles and entries into a folder that any web server can serve (C2SP
@@ -109,8 +118,49 @@ struct Serve {
     #[arg(long, env = "ATTESTRY_LEDGER_PUBLIC_READ")]
     public_read: bool,
 
+    /// Where /metrics, /healthz and /readyz answer without TLS, on a loopback address.
+    #[arg(long, env = "ATTESTRY_LEDGER_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
+
+    /// Mebibytes that the disk must have left for the ledger to call itself ready.
+    #[arg(long, env = "ATTESTRY_LEDGER_DISK_FREE_MIN_MIB", value_name = "MIB", default_value_t = 512)]
+    disk_free_min_mib: u64,
+
+    /// How long entries keep their bodies (90d, 12h); older ones are pruned, after recording that.
+    /// For ever if not given.
+    #[arg(long, env = "ATTESTRY_LEDGER_RETAIN", value_name = "DURATION", value_parser = cli::duration)]
+    retain: Option<Duration>,
+
     #[command(flatten)]
     stamping: Stamping,
+
+    #[command(flatten)]
+    histories: Histories,
+}
+
+/// How often checkpoints and the census go on record.
+#[derive(Args, Debug)]
+struct Histories {
+    /// Least milliseconds between two censuses.
+    #[arg(long, env = "ATTESTRY_LEDGER_EPOCH_MS", value_name = "MS", default_value_t = 60_000)]
+    epoch_ms: u64,
+
+    /// Milliseconds after which an idle log puts a checkpoint on record all the same.
+    #[arg(long, env = "ATTESTRY_LEDGER_IDLE_CHECKPOINT_MS", value_name = "MS", default_value_t = 60_000)]
+    idle_checkpoint_ms: u64,
+
+    /// Put neither checkpoints nor censuses on record and keep no histories: no interval can be proven.
+    #[arg(long, env = "ATTESTRY_LEDGER_NO_HISTORIES", conflicts_with_all = ["epoch_ms", "idle_checkpoint_ms"])]
+    no_histories: bool,
+}
+
+impl Histories {
+    fn config(&self) -> Option<HistoriesConfig> {
+        (!self.no_histories).then(|| HistoriesConfig {
+            epoch: Duration::from_millis(self.epoch_ms),
+            idle_checkpoint_interval: Duration::from_millis(self.idle_checkpoint_ms.max(1)),
+        })
+    }
 }
 
 /// Who stamps the log's checkpoints (RFC 3161).
@@ -143,13 +193,13 @@ struct Init {
     #[arg(long, env = "ATTESTRY_LEDGER_DATA", value_name = "DIR")]
     data: PathBuf,
 
-    /// The log's name, by convention a URL without scheme; made up if not given.
-    #[arg(long, env = "ATTESTRY_LEDGER_ORIGIN", value_name = "NAME")]
-    origin: Option<String>,
-
     /// Folder of its lock, if it is not to be `lock` in the data folder.
     #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
     lock: Option<PathBuf>,
+
+    /// The log's name, by convention a URL without scheme; made up if not given.
+    #[arg(long, env = "ATTESTRY_LEDGER_ORIGIN", value_name = "NAME")]
+    origin: Option<String>,
 
     /// Types of the keys, each of which signs every checkpoint with a line of its own: ed25519, p256,
     /// mldsa44. The first is the log's own, ed25519 or p256; public logs have ed25519 there.
@@ -204,6 +254,9 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run(*serve),
         Command::Fsck(inspect) => run_fsck(&inspect),
         Command::Reindex(inspect) => run_reindex(&inspect),
+        Command::Backup(backup) => cli::backup::run(&backup),
+        Command::Restore(restore) => cli::backup::run_restore(restore),
+        Command::Prune(prune) => cli::prune::run(prune),
         Command::Info(inspect) => run_info(&inspect),
         Command::Export(arguments) => run_export(&arguments),
     };
@@ -218,7 +271,10 @@ fn run(serve: Serve) -> Result<ExitCode, Box<dyn Error>> {
         let mut terminated = signal(SignalKind::terminate())?;
         let running = ledger_server::start(config(serve)?, shutdown).await?;
         // A supervisor that asked for port 0 learns here where to connect.
-        let told = format!("listening on {}\nlog key {}\n", running.address(), running.vkey());
+        let mut told = format!("listening on {}\nlog key {}\n", running.address(), running.vkey());
+        if let Some(address) = running.monitoring_address() {
+            told.push_str(&format!("metrics on {address}\n"));
+        }
         if let Err(error) = io::stdout().write_all(told.as_bytes()).and_then(|()| io::stdout().flush()) {
             tracing::warn!(%error, "nobody reads where the ledger listens");
         }
@@ -239,8 +295,12 @@ fn config(serve: Serve) -> Result<Config, Box<dyn Error>> {
     let clients = certificates(&serve.client_ca)?;
     let mut log = LogConfig::new(serve.data);
     log.checkpoint_interval = Duration::from_millis(serve.checkpoint_interval_ms);
+    log.histories = serve.histories.config();
     log.instance = serve.instance;
     log.lock = serve.lock;
+    log.retain = serve.retain;
+    log.monitoring.listen = serve.metrics_listen;
+    log.monitoring.disk_free_bytes_min = serve.disk_free_min_mib.saturating_mul(1 << 20);
     log.origin = serve.origin;
     log.stamping = stamping(serve.stamping)?;
     if let Some(path) = &serve.witness_policy {
@@ -363,7 +423,10 @@ Examples:
   attestry-ledger init --data /var/lib/attestry/ledger --origin ledger.example/log1 --key-type ed25519,p256
 
   attestry-ledger export --data /var/lib/attestry/ledger --out /var/www/log
+  attestry-ledger backup --data /var/lib/attestry/ledger --to /mnt/backup/ledger
+  attestry-ledger restore --from /mnt/backup/ledger --to /var/lib/attestry/ledger --lock /var/lib/attestry/lock
   attestry-ledger fsck --data /var/lib/attestry/ledger --json
+  attestry-ledger prune --data /var/lib/attestry/ledger --older-than 400d --reason 'retention policy 7'
   attestry-ledger reindex --data /var/lib/attestry/ledger
 
 Ends with 0 when all is well, 1 on failure or damage, 2 if the arguments are wrong.";

@@ -1,17 +1,18 @@
 //! What an operator does to a log that is not running.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use messages::Digest;
 use messages::ledger::Info;
 
 use crate::engine::{INDEX_FOLDER, LogConfig, OpenError, inspect};
+use crate::histories::HISTORIES_FOLDER;
 use crate::identity::VKEY_FILE;
 use crate::receipts::Receipts;
 
-/// Throws the indexes away and makes them anew from segments and checkpoints; returns a digest
-/// over all their records, which is the same each time.
+/// Throws the indexes away and makes them anew from segments and checkpoints, and the histories if the log
+/// keeps any; returns a digest over all their records, which is the same each time.
 ///
 /// # Errors
 /// [`OpenError`], as when the ledger runs or what was signed is not there.
@@ -26,15 +27,24 @@ pub fn reindex(path: &Path) -> Result<Digest, OpenError> {
 pub fn reindex_log(config: &LogConfig) -> Result<Digest, OpenError> {
     expect_log(&config.path)?;
     let opened = inspect(config, |folder| {
-        let index = folder.join(INDEX_FOLDER);
-        match fs::remove_dir_all(&index) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(OpenError::Io { operation: "remove", path: index, source })
-            }
-            _ => Ok(()),
-        }
+        let histories = folder.join(HISTORIES_FOLDER);
+        let has_histories = histories.exists();
+        remove(folder.join(INDEX_FOLDER))?;
+        remove(histories.clone())?;
+        // Where it is, histories are made.
+        let made = if has_histories { fs::create_dir(&histories) } else { Ok(()) };
+        made.map_err(|source| OpenError::Io { operation: "create", path: histories, source })
     })?;
     opened.index_digest()
+}
+
+fn remove(folder: PathBuf) -> Result<(), OpenError> {
+    match fs::remove_dir_all(&folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(OpenError::Io { operation: "remove", path: folder, source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a log says of itself and the digest of its indexes; mends what a start would mend.

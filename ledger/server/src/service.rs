@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinHandle};
-use transport::router::{Router, RouterError};
+use transport::router::{Access, Router, RouterError};
 use transport::server::{BindError, Drained, Limits, Server, Shutdown};
 use transport::tls::ServerTls;
 
 use crate::api;
 use crate::engine::{Ledger, LogConfig, OpenError};
-use crate::stamping;
+use crate::{retention, stamping};
 
 /// What a ledger's service needs to know.
 #[derive(Clone, Debug)]
@@ -32,8 +32,10 @@ pub struct Config {
 pub struct Running {
     address: SocketAddr,
     ledger: Arc<Ledger>,
+    monitoring: Option<SocketAddr>,
     server: JoinHandle<Drained>,
-    stampers: Vec<JoinHandle<()>>,
+    /// Stampers, and who prunes.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Why the service does not start.
@@ -42,6 +44,12 @@ pub enum StartError {
     /// The address is taken or not ours.
     #[error("the ledger cannot listen")]
     Bind(#[source] BindError),
+    /// Metrics are shown without TLS on this machine only.
+    #[error("metrics are shown without TLS on a loopback address only, not on {address}")]
+    NotLoopback {
+        /// The address asked for.
+        address: SocketAddr,
+    },
     /// The log was not opened.
     #[error("the log cannot be opened")]
     Open(#[source] OpenError),
@@ -75,11 +83,17 @@ pub enum StopError {
 /// [`StartError`]. Nothing is left running then.
 pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartError> {
     let Config { address, limits, log, public_read, tls } = config;
-    let stamping = log.stamping.clone();
+    if let Some(address) = log.monitoring.listen.filter(|address| !address.ip().is_loopback()) {
+        return Err(StartError::NotLoopback { address });
+    }
+    let (stamping, retain) = (log.stamping.clone(), log.retain);
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&log)).await.map_err(StartError::Task)?;
     let ledger = Arc::new(opened.map_err(StartError::Open)?);
-    let served = serve(address, limits, public_read, tls, &ledger).await;
-    let server = match served {
+    let served = async {
+        let server = serve(address, limits, public_read, tls, &ledger).await?;
+        Ok((server, serve_monitoring(&ledger).await?))
+    };
+    let (server, monitoring) = match served.await {
         Ok(server) => server,
         Err(error) => {
             let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
@@ -87,9 +101,31 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
         }
     };
     let address = server.local_addr();
-    let stampers = stamping.iter().flat_map(|config| stamping::spawn(&ledger, config, &shutdown)).collect();
+    let monitoring_address = monitoring.as_ref().map(Server::local_addr);
+    let counting = Arc::clone(&ledger);
+    let counted = tokio::task::spawn_blocking(move || {
+        if let Err(error) = counting.shared.blobs.count() {
+            tracing::warn!(%error, "the blobs' bytes were not counted");
+        }
+    });
+    let mut tasks: Vec<_> = stamping.iter().flat_map(|config| stamping::spawn(&ledger, config, &shutdown)).collect();
+    tasks.extend(retain.map(|retain| retention::spawn(&ledger, retain, shutdown.clone())));
+    tasks.push(counted);
+    if let Some(monitoring) = monitoring {
+        let shutdown = shutdown.clone();
+        tasks.push(tokio::spawn(async move { _ = monitoring.run(shutdown).await }));
+    }
     tracing::info!(%address, origin = ledger.shared.origin, vkey = ledger.shared.vkey, "the ledger listens");
-    Ok(Running { address, ledger, server: tokio::spawn(server.run(shutdown)), stampers })
+    Ok(Running { address, ledger, monitoring: monitoring_address, server: tokio::spawn(server.run(shutdown)), tasks })
+}
+
+/// The plain listener for those who watch, if there is to be one.
+async fn serve_monitoring(ledger: &Arc<Ledger>) -> Result<Option<Server>, StartError> {
+    let Some(address) = ledger.shared.monitoring.listen else {
+        return Ok(None);
+    };
+    let router = Router::new(api::monitoring::routes(ledger, Access::PUBLIC)).map_err(StartError::Routes)?;
+    Server::bind(address, None, router, Limits::default()).await.map(Some).map_err(StartError::Bind)
 }
 
 async fn serve(
@@ -108,6 +144,12 @@ impl Running {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its metrics are shown without TLS, with the real port.
+    #[must_use]
+    pub const fn monitoring_address(&self) -> Option<SocketAddr> {
+        self.monitoring
     }
 
     /// The log's verifier key.
@@ -131,8 +173,8 @@ impl Running {
         if drained == Drained::Cut {
             tracing::warn!("some requests were cut off at the end");
         }
-        for stamper in self.stampers {
-            stamper.await.map_err(StopError::Task)?;
+        for task in self.tasks {
+            task.await.map_err(StopError::Task)?;
         }
         let ledger = self.ledger;
         let closed = tokio::task::spawn_blocking(move || {

@@ -3,8 +3,8 @@
 //!
 //! One task for each authority: a slow or dead one keeps no other from stamping. A stamp is
 //!
-//! - *due* a period after the last, if the log has got entries since that are neither checkpoints
-//!   nor timestamps: stamps do not feed on themselves;
+//! - *due* a period after the last, if the log has got entries since that are neither checkpoints,
+//!   censuses nor timestamps: stamps do not feed on themselves;
 //! - *renewed* before the first certificate behind it expires, also in a log that is silent. The new
 //!   stamp is on a checkpoint that covers the entry which names the old token, so it shows that the
 //!   old one was there while its certificate was good. It is kept only if it lasts longer.
@@ -282,10 +282,11 @@ impl Stamper {
         Ok(Due::Nothing)
     }
 
-    /// Whether an entry below `size` that was not looked at is something else than a checkpoint or
-    /// a timestamp.
+    /// Whether an entry below `size` that was not looked at is something else than a checkpoint,
+    /// census or timestamp.
     async fn has_news(&mut self, size: u64) -> Result<bool, Failure> {
-        let (ledger, from) = (Arc::clone(&self.ledger), self.looked);
+        let first = self.ledger.shared.pruned().map_or(0, |pruned| pruned.first);
+        let (ledger, from) = (Arc::clone(&self.ledger), self.looked.max(first));
         if from >= size {
             return Ok(false);
         }
@@ -293,7 +294,7 @@ impl Stamper {
             let mut news = Ok(None);
             ledger.shared.segments.read(from, |index, bytes| {
                 news = match Entry::decode(bytes) {
-                    Ok(entry) if matches!(entry.kind, Kind::Checkpoint | Kind::Timestamp) => Ok(None),
+                    Ok(entry) if matches!(entry.kind, Kind::Census | Kind::Checkpoint | Kind::Timestamp) => Ok(None),
                     Ok(_) => Ok(Some(index)),
                     Err(error) => Err(error),
                 };
@@ -351,6 +352,7 @@ impl Stamper {
     fn stamped(&mut self, size: u64, gen_time: GenTime, not_after: u64) {
         let now = self.ledger.shared.clock.now();
         let at = UnixMillis(gen_time.0).min(now);
+        self.ledger.shared.metrics.stamped(&self.authority.name, at);
         self.last = Some(Last { at, not_after: UnixMillis(not_after.saturating_mul(1000)), size });
         self.looked = size;
     }

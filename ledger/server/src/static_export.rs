@@ -8,7 +8,7 @@ mod tiles;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 use ledger_tlog::hash::{Hash, leaf_hash};
@@ -21,6 +21,8 @@ use crate::NoteFlaw;
 use crate::checkpoints::{PUBLIC_FILE, open_note};
 use crate::folder::Folder;
 use crate::identity::{IdentityError, load_verifier, origin_digest};
+use crate::levels::Levels;
+use crate::pruned::{Pruned, PrunedError, for_each_leaf};
 use crate::segment::{BatchFlaw, BatchReader, Segments, header, name};
 
 /// What was exported.
@@ -102,6 +104,9 @@ pub enum ExportError {
         /// What is wrong.
         source: NoteFlaw,
     },
+    /// What is known of pruned entries is not usable.
+    #[error("the log was pruned, and what must be known of its older entries is not usable")]
+    Pruned(#[source] PrunedError),
     /// The entries are not those that were signed.
     #[error("the first {tree_size} entries have the root {found}, but {signed} was signed; run: attestry-ledger fsck")]
     Root {
@@ -137,7 +142,8 @@ pub fn export(data: &Path, out: &Path) -> Result<ExportReport, ExportError> {
     let failed = |source| ExportError::Io { operation: "make", path: out.to_owned(), source };
     fs::create_dir_all(out).map_err(failed)?;
     let mut tiles = TileWriter::new(out.to_owned(), covered);
-    read_entries(data, &key, tree_size, |entry| tiles.append(entry, leaf_hash(entry)))?;
+    let first = pruned_leaves(data, tree_size, |leaf| tiles.append_pruned(leaf))?;
+    read_entries(data, &key, first..tree_size, |entry| tiles.append(entry, leaf_hash(entry)))?;
     let found = tiles.finish()?;
     if found != head {
         return Err(ExportError::Root { tree_size, signed: head.root, found: found.root });
@@ -164,19 +170,44 @@ fn covered(out: &Path, key: &NoteVerifier, tree_size: u64) -> Result<u64, Export
     if found > tree_size { Err(ExportError::Newer { path, found, tree_size }) } else { Ok(found) }
 }
 
-/// Shows the first `tree_size` entries, in order, from segments whose checksums are right.
+/// Shows the leaves of pruned entries; returns how many there are.
+fn pruned_leaves(
+    data: &Path,
+    tree_size: u64,
+    mut visit: impl FnMut(Hash) -> Result<(), ExportError>,
+) -> Result<u64, ExportError> {
+    let failed = |path: PathBuf| move |source| ExportError::Io { operation: "read", path, source };
+    let root = Folder::open(data).map_err(failed(data.to_owned()))?;
+    let Some((pruned, _)) = Pruned::load(&root).map_err(ExportError::Pruned)? else {
+        return Ok(0);
+    };
+    let path = root.file(LEVELS);
+    let mut done = Ok(());
+    let read = Levels::open(path.clone()).and_then(|levels| {
+        for_each_leaf(&levels, pruned.first.min(tree_size), |leaf| {
+            if done.is_ok() {
+                done = visit(leaf);
+            }
+        })
+    });
+    read.map_err(failed(path))?;
+    done.map(|()| pruned.first)
+}
+
+/// Shows the entries of `range`, in order, from segments whose checksums are right.
 fn read_entries(
     data: &Path,
     key: &NoteVerifier,
-    tree_size: u64,
+    range: Range<u64>,
     mut visit: impl FnMut(&[u8]) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
+    let Range { start, end: tree_size } = range;
     let path = data.join(SEGMENTS);
     let opened = Folder::open(&path).and_then(|folder| Ok((Segments::list(&folder)?.0, folder)));
     let (firsts, folder) = opened.map_err(|source| ExportError::Io { operation: "list", path, source })?;
     let origin = origin_digest(key.name().as_str());
-    let mut next = 0;
-    for first in firsts {
+    let mut next = start;
+    for first in firsts.into_iter().filter(|first| *first >= start) {
         if first != next || next >= tree_size {
             break;
         }
@@ -241,4 +272,5 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(temporary, path)
 }
 
+const LEVELS: &str = "levels";
 const SEGMENTS: &str = "segments";

@@ -183,6 +183,40 @@ impl Index {
         found.map(|(key, _)| key.get(1..).and_then(be_u64).ok_or_else(|| self.malformed())).transpose()
     }
 
+    /// Number of the first entry of a chain that the index has a place of; `None` if it has none.
+    pub(crate) fn first_seq(&self, agent: Option<&AgentId>) -> Result<Option<u64>, IndexError> {
+        let staged = read(&self.staged);
+        let (first, last) = (run_key(agent, 0), run_key(agent, u64::MAX));
+        let stored = self.db.range(first.clone()..=last.clone()).next().transpose().map_err(self.failed())?;
+        let stored = stored.map(|found| self.decode_run(&found)).transpose()?;
+        let in_memory = staged.updates().filter_map(|update| update.run_from(&first, &last));
+        Ok(in_memory.chain(stored).map(|run| run.seq).min())
+    }
+
+    /// Forgets places in segments before the one that begins with the entry `first`.
+    pub(crate) fn prune(&self, first: u64) -> Result<(), IndexError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys: Vec<sled::IVec> = Vec::new();
+        for kind in [MARK, FINISHED] {
+            let old = key(kind, &0u64.to_be_bytes())..key(kind, &first.to_be_bytes());
+            for found in self.db.range(old) {
+                keys.push(found.map_err(self.failed())?.0);
+            }
+        }
+        for found in self.db.scan_prefix([RUN]) {
+            let found = found.map_err(self.failed())?;
+            if self.decode_run(&found)?.location.segment < first {
+                keys.push(found.0);
+            }
+        }
+        for keys in keys.chunks(PRUNED_AT_ONCE) {
+            let mut batch = sled::Batch::default();
+            keys.iter().for_each(|key| batch.remove(key));
+            self.db.apply_batch(batch).map_err(self.failed())?;
+        }
+        self.flush()
+    }
+
     /// The end of a chain.
     pub(crate) fn head(&self, agent: Option<&AgentId>) -> Result<Head, IndexError> {
         Ok(match agent {
@@ -231,7 +265,8 @@ impl Index {
         found.map(decode).transpose()
     }
 
-    fn chain(&self, agent: &AgentId) -> Result<Option<AgentChain>, IndexError> {
+    /// Where an agent's chain stands.
+    pub(crate) fn chain(&self, agent: &AgentId) -> Result<Option<AgentChain>, IndexError> {
         let staged = read(&self.staged);
         if let Some(chain) = staged.updates().find_map(|update| update.chain_of(agent)) {
             return Ok(Some(chain.clone()));
@@ -364,6 +399,9 @@ const CACHE_BYTES: u64 = 64 << 20;
 
 /// Changed records after which they are written without waiting: about 16 MiB.
 const STAGED_RECORDS: usize = 1 << 17;
+
+/// Records removed in one write: a few megabytes of keys.
+const PRUNED_AT_ONCE: usize = 1 << 16;
 
 /// How often changes go to the disk: what is lost is made again from the segments.
 const FLUSH_MS: u64 = 1_000;

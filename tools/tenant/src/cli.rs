@@ -92,6 +92,9 @@ pub(crate) struct UpArguments {
     /// Time between quotes where an add does not say
     #[arg(long, default_value_t = 2_000, value_name = "MS")]
     pub(crate) interval_ms: u64,
+    /// Least time between two censuses of the ledger, by which intervals are proven; an idle log's checkpoint goes on record as often
+    #[arg(long, default_value_t = 60_000, value_name = "MS")]
+    pub(crate) epoch_ms: u64,
     /// Witnesses to ask for cosignatures: a C2SP tlog-policy file with their addresses
     #[arg(long, value_name = "FILE")]
     pub(crate) witness_policy: Option<PathBuf>,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::LogConfig;
+use ledger_server::{HistoriesConfig, LogConfig};
 use registrar_protocol::EkCertificatePolicy;
 use registrar_server::{PendingLimits, RateLimits};
 use rustix::fs::Mode;
@@ -60,7 +60,10 @@ async fn start_ledger(
     shutdown: Shutdown,
 ) -> Result<ledger_server::Running, Failure> {
     let (stamping, witnesses) = (outside::stamping(arguments)?, outside::witnesses(arguments)?);
-    let log = LogConfig { origin: arguments.origin.clone(), stamping, witnesses, ..LogConfig::new(site.ledger()) };
+    let epoch = std::time::Duration::from_millis(arguments.epoch_ms.max(1));
+    let histories = Some(HistoriesConfig { epoch, idle_checkpoint_interval: epoch });
+    let origin = arguments.origin.clone();
+    let log = LogConfig { histories, origin, stamping, witnesses, ..LogConfig::new(site.ledger()) };
     let config = ledger_server::Config {
         address: SocketAddr::new(arguments.listen, arguments.ledger_port),
         limits: Limits::default(),

@@ -204,3 +204,6 @@ pub(crate) fn write_leaf(out: &mut Vec<u8>, leaf: &Leaf) {
     // Without the two indices at the end, which are not hashed.
     out.extend_from_slice(bytes.split_last_chunk::<16>().map_or(&[], |(hashed, _)| hashed));
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,33 +20,11 @@ pub(crate) fn run(log: &mut SyntheticLog, agents: &[&AgentId], seconds: u64) {
 }
 
 pub(crate) fn run_with(log: &mut SyntheticLog, agents: &[&AgentId], seconds: u64, result: VerdictResult) {
-    for round in 0..seconds / 10 {
-        log.advance_ms(2_000);
-        for agent in agents {
-            log.quote(agent, result);
-        }
-        log.advance_ms(1_000);
-        log.checkpoint();
-        if round % 6 == 5 {
-            log.census();
-        }
-        log.advance_ms(7_000);
-        // The beacon of the next round.
-        log.checkpoint();
-    }
+    log.run(agents, seconds, result);
 }
 
 pub(crate) fn request(log: &SyntheticLog, agent: &AgentId, from: u64, to: u64) -> Request {
-    Request {
-        agent: agent.clone(),
-        slot: log.slot(agent),
-        from,
-        to,
-        gap_limit: 25,
-        boots: false,
-        full: false,
-        stamps: vec![],
-    }
+    log.request(agent, from, to)
 }
 
 pub(crate) fn check(

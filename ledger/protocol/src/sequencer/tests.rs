@@ -7,7 +7,8 @@ use serde_bytes::ByteBuf;
 use super::*;
 use crate::Beacon;
 use crate::body::{
-    Body, Enrol, Genesis, ImaDelta, ImaState, OperatorAction, QuoteBody, Retire, ServiceStart, Verdict, VerdictResult,
+    Body, CheckpointBody, Enrol, Genesis, ImaDelta, ImaState, OperatorAction, QuoteBody, Retire, ServiceStart, Verdict,
+    VerdictResult,
 };
 
 const NOTE: Digest = Digest([9; 32]);
@@ -410,4 +411,30 @@ proptest! {
             prop_assert_eq!(&replayed, sequencer.state());
         }
     }
+}
+
+#[test]
+fn no_census_is_taken_but_the_one_that_was_announced() {
+    let mut sequencer = sequencer();
+    run(&mut sequencer, 1, vec![group(None, None, vec![start_item()])]);
+    let checkpoint = item(&CheckpointBody { tree_size: 1, note: NOTE });
+    let appended = run(&mut sequencer, 2, vec![group(None, None, vec![checkpoint])]);
+    assert_eq!(appended.groups.len(), 1, "{appended:?}");
+    let sums = ByteBuf::from(vec![1; 68]);
+    let census = CensusBody { prefix_size: 1, sums, root: Digest([5; 32]), epoch: 0 };
+    let forged = CensusBody { root: Digest([6; 32]), ..census.clone() };
+    let mut try_one = |expected: Option<&CensusBody>, census: &CensusBody| {
+        sequencer.expect_census(expected.cloned());
+        match &run(&mut sequencer, 3, vec![group(None, None, vec![item(census)])]).outcomes[..] {
+            [Outcome::Appended { .. }] => true,
+            [Outcome::Refused(reason)] => {
+                assert!(reason.contains("come to"), "{reason}");
+                false
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!try_one(None, &census));
+    assert!(!try_one(Some(&census), &forged));
+    assert!(try_one(Some(&census), &census));
 }

@@ -17,9 +17,13 @@ use crate::segment::ReadError;
 use crate::witnessing::Described;
 
 pub(super) fn blob(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
-    match ledger.shared.blobs.get(&digest(request)?) {
+    let wanted = digest(request)?;
+    match ledger.shared.blobs.get(&wanted) {
         Ok(Some(bytes)) => Ok(immutable(bytes)),
-        Ok(None) => Err(Refusal::NotFound("There is no blob of this digest")),
+        Ok(None) => match ledger.shared.pruned() {
+            Some(pruned) if pruned.has_deleted(&wanted) => Err(Refusal::pruned(&pruned, None)),
+            _ => Err(Refusal::NotFound("There is no blob of this digest")),
+        },
         Err(error) => Err(Refusal::broken(&error)),
     }
 }
@@ -61,6 +65,10 @@ fn walk(
     while seq < end {
         let found = shared.index.run(agent, seq).map_err(|error| Refusal::broken(&error))?;
         let Some((run, next)) = found else {
+            if let Some(pruned) = shared.pruned() {
+                let first_seq = shared.index.first_seq(agent).map_err(|error| Refusal::broken(&error))?;
+                return Err(Refusal::pruned(&pruned, Some(first_seq.unwrap_or(end))));
+            }
             return Err(Refusal::Broken(format!("entry {seq} of a chain that has {end} is not in the index")));
         };
         let run_end = run.index + (next.unwrap_or(end).min(end) - run.seq);
@@ -89,7 +97,12 @@ pub(super) fn seq_at(ledger: &Ledger, request: &Request) -> Result<Response, Ref
     let [ms] = numbers(request, [("ms", None)])?;
     let head = ledger.shared.index.head(agent.as_ref()).map_err(|error| Refusal::broken(&error))?;
     // The sequencer's clock never goes back, so half of what is left can be ruled out each time.
-    let (mut low, mut high) = (0, head.seq);
+    let shared = &ledger.shared;
+    let first = match shared.pruned() {
+        Some(_) => shared.index.first_seq(agent.as_ref()).map_err(|error| Refusal::broken(&error))?.unwrap_or(head.seq),
+        None => 0,
+    };
+    let (mut low, mut high) = (first, head.seq);
     while low < high {
         let middle = low.midpoint(high);
         if recorded(ledger, agent.as_ref(), middle)? < UnixMillis(ms) {
@@ -97,6 +110,13 @@ pub(super) fn seq_at(ledger: &Ledger, request: &Request) -> Result<Response, Ref
         } else {
             high = middle;
         }
+    }
+    if let Some(pruned) = shared.pruned()
+        && low == first
+        && first > 0
+    {
+        // It may have been one of those that were pruned.
+        return Err(Refusal::pruned(&pruned, Some(first)));
     }
     if low == head.seq {
         return Err(Refusal::NotFound("No entry of this chain was recorded at or after that time"));
@@ -124,9 +144,33 @@ pub(super) fn entry(ledger: &Ledger, request: &Request) -> Result<Response, Refu
     }
     match ledger.shared.segments.entry(index) {
         Ok(entry) => Ok(immutable(entry)),
+        Err(ReadError::Missing { .. }) if let Some(pruned) = ledger.shared.pruned() => match pruned.kept.entry(index) {
+            Ok(Some(entry)) => Ok(immutable(entry)),
+            Ok(None) => Err(Refusal::pruned(&pruned, None)),
+            Err(error) => Err(Refusal::broken(&error)),
+        },
         Err(ReadError::Missing { .. }) => Err(Refusal::NotFound("The log has no such entry")),
         Err(error) => Err(Refusal::broken(&error)),
     }
+}
+
+/// Small entries that were kept when those around them were pruned.
+pub(super) fn kept(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
+    let [from] = numbers(request, [("from", Some(0))])?;
+    let mut page: Vec<(u64, ByteBuf)> = Vec::new();
+    let mut bytes = 0;
+    if let Some(pruned) = ledger.shared.pruned() {
+        let limit = usize::try_from(PAGE_ENTRIES_MAX).unwrap_or(usize::MAX);
+        for found in pruned.kept.from(from).take(limit) {
+            let (index, entry) = found.map_err(|error| Refusal::broken(&error))?;
+            bytes += entry.len();
+            if bytes > PAGE_BYTES_MAX && !page.is_empty() {
+                break;
+            }
+            page.push((index, ByteBuf::from(entry)));
+        }
+    }
+    Ok(cbor(&page))
 }
 
 pub(super) fn inclusion(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
@@ -185,12 +229,4 @@ pub(super) fn info(ledger: &Ledger, _: &Request) -> Result<Response, Refusal> {
     let info = Described::new(info, &ledger.shared.coverage);
     let body = serde_json::to_vec(&info).map_err(|error| Refusal::broken(&error))?;
     Ok(Response::new(StatusCode::OK, "application/json", body))
-}
-
-/// Whether the log accepts entries. The reason for a refusal is for operators: it stands in the log.
-pub(super) fn health(ledger: &Ledger, _: &Request) -> Result<Response, Refusal> {
-    match ledger.failure() {
-        None => Ok(Response::new(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
-        Some(_) => Err(Refusal::Unavailable("The ledger has stopped accepting entries".to_owned())),
-    }
 }

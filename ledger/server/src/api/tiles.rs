@@ -67,6 +67,11 @@ fn hashes(ledger: &Ledger, tile: TileId) -> Result<Response, Refusal> {
 /// if the client takes that. Tiles of hashes are not: random bytes do not become fewer.
 fn bundle(ledger: &Ledger, span: TileSpan, compressed: bool) -> Result<Response, Refusal> {
     let positions = span.positions();
+    if let Some(pruned) = ledger.shared.pruned()
+        && positions.start < pruned.first
+    {
+        return Err(Refusal::pruned(&pruned, None));
+    }
     let mut bytes = Vec::new();
     let mut flaw = None;
     let read = ledger.shared.segments.read(positions.start, |index, entry| {

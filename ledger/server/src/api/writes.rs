@@ -1,19 +1,22 @@
 //! What services write: entries and blobs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::StatusCode;
 use messages::Digest;
-use messages::ledger::AppendRequest;
+use messages::ledger::{AppendRequest, GroupResult};
 use transport::router::{Request, Response};
 
 use super::places::Places;
 use super::{Refusal, cbor};
 use crate::engine::{Ledger, chain};
+use crate::metrics::Cause;
 use crate::witnessing::Ack;
 
 pub(super) async fn append(ledger: Arc<Ledger>, places: Places, request: Request) -> Response {
-    let request_id = request.request_id.clone();
+    let (request_id, begun) = (request.request_id.clone(), Instant::now());
+    let metrics = &ledger.shared.metrics;
     let answered = async {
         let coverage = &ledger.shared.coverage;
         if let Some((stranger, _)) = request.query.iter().find(|(name, _)| *name != "ack") {
@@ -34,9 +37,26 @@ pub(super) async fn append(ledger: Arc<Ledger>, places: Places, request: Request
         };
         let answer = ledger.append_for(submitter, request).await?;
         coverage.wait(ack, &answer).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        for result in &answer.results {
+            match result {
+                GroupResult::Appended(_) => {}
+                GroupResult::Conflict(_) => metrics.refused(Cause::Conflict),
+                GroupResult::Refused(_) => metrics.refused(Cause::Rule),
+            }
+        }
+        let [durable, committed, witnessed] = &metrics.acks;
+        let class = match ack {
+            Ack::Durable => durable,
+            Ack::Committed => committed,
+            Ack::Witnessed => witnessed,
+        };
+        class.observe_time(begun.elapsed());
         Ok(cbor(&answer))
     };
-    answered.await.unwrap_or_else(|refusal: Refusal| refusal.into_response(&request_id))
+    answered.await.unwrap_or_else(|refusal: Refusal| {
+        metrics.refused(refusal.cause());
+        refusal.into_response(&request_id)
+    })
 }
 
 fn decode(request: &Request) -> Result<AppendRequest, Refusal> {

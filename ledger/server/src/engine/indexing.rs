@@ -15,7 +15,7 @@ pub(super) struct Indexing {
 
 /// Why the index was not written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum IndexingError {
+pub(crate) enum IndexingError {
     /// The index itself.
     #[error("the index cannot be written")]
     Index(#[from] IndexError),
@@ -41,7 +41,7 @@ impl Indexing {
 
 /// Writes what the index does not have yet, after the hashes of the same entries are durable: a
 /// start that finds the index at a size need not look at older entries.
-pub(super) fn write_index(shared: &Shared) -> Result<(), IndexingError> {
+pub(crate) fn write_index(shared: &Shared) -> Result<(), IndexingError> {
     let size = shared.index.write_staged(|| shared.levels.sync().map_err(IndexingError::Levels))?;
     if let Some(size) = size {
         shared.segments.indexed(size);

@@ -10,9 +10,12 @@ use ledger_tlog::tree::TreeError;
 
 use super::AppendFailed;
 use crate::checkpoints::NoteFlaw;
+use crate::histories::HistoriesError;
 use crate::identity::{IdentityError, VKEY_FILE};
 use crate::lock::LockError;
 use crate::ownership::OwnershipError;
+use crate::pruned::PrunedError;
+use crate::pruning::PruneError;
 use crate::receipts::ReceiptKeyError;
 use crate::segment::BatchFlaw;
 use crate::store::IndexError;
@@ -28,6 +31,14 @@ pub enum OpenError {
         path: PathBuf,
         /// Which ones.
         source: TreeError<io::Error>,
+    },
+    /// The folder is a copy, not a log's data directory.
+    #[error(
+        "{path} is a backup; make a log of it with: attestry-ledger restore --from {path} --to DIR", path = path.display()
+    )]
+    Backup {
+        /// The folder.
+        path: PathBuf,
     },
     /// A batch before the end of the log is not what was written.
     #[error("{path} is damaged at byte {offset}; restore the file from a copy or a mirror", path = path.display())]
@@ -53,6 +64,9 @@ pub enum OpenError {
         /// Its file.
         path: PathBuf,
     },
+    /// The histories of a stopped log were not brought up to date.
+    #[error("the histories were not brought up to date")]
+    Histories(#[source] HistoriesError),
     /// A signing key or name is not usable.
     #[error("the log's identity is not usable")]
     Identity(#[source] IdentityError),
@@ -156,6 +170,12 @@ pub enum OpenError {
         /// The root of the entries.
         found: Hash,
     },
+    /// What is known of pruned entries is not usable.
+    #[error("the log was pruned, and what must be known of its older entries is not usable")]
+    Pruned(#[source] PrunedError),
+    /// An interrupted prune was not finished.
+    #[error("an interrupted prune cannot be finished")]
+    Pruning(#[source] Box<PruneError>),
     /// The key of receipts is not usable.
     #[error("the log's key for receipts is not usable")]
     Receipts(#[source] ReceiptKeyError),

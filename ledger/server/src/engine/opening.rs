@@ -17,14 +17,17 @@ use messages::ledger::Info;
 use super::indexing::Ends;
 use super::replay::Replay;
 use super::{LogConfig, OpenError};
+use crate::backup::is_backup;
 use crate::blobs::Blobs;
 use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::disk;
 use crate::folder::{Folder, writable_by_others};
+use crate::histories::keeper::{Log, bring_up};
 use crate::identity::{Identity, KEY_FILE, VKEY_FILE};
 use crate::levels::{LevelWriter, Levels};
 use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER};
 use crate::ownership::Ownership;
+use crate::pruned::{Pruned, PrunedError, Snapshot};
 use crate::segment::{
     BatchFlaw, BatchReader, Location, MARK_INTERVAL, Mark, SegmentFile, Segments, Writer, header,
     is_complete_batch_after, name,
@@ -45,6 +48,8 @@ pub(super) struct Opened {
     pub(super) levels: Arc<Levels>,
     pub(super) lock: Box<dyn CheckpointLock>,
     pub(super) ownership: Ownership,
+    /// What is known of pruned entries.
+    pub(super) pruned: Option<(Pruned, Snapshot)>,
     pub(super) root: Folder,
     pub(super) segments: Arc<Segments>,
     pub(super) signed: Option<Signed>,
@@ -106,7 +111,7 @@ impl Inspected {
             durable_size: opened.state.totals().size,
             checkpoint_size: opened.guard.last().tree_size,
             next_slot: opened.state.totals().next_slot,
-            minimum_index: 0,
+            minimum_index: opened.pruned.as_ref().map_or(0, |(pruned, _)| pruned.minimum_index),
             receipt_key: None,
         }
     }
@@ -116,9 +121,16 @@ impl Inspected {
         &self.0.root
     }
 
-    /// Digest over all records of the index, which is written to the disk first.
+    /// Digest over all records of the index and over the histories, if the log keeps any; both are written
+    /// to the disk first.
     pub(crate) fn index_digest(&self) -> Result<Digest, OpenError> {
-        self.0.index.flush().and_then(|()| self.0.index.digest()).map_err(OpenError::Index)
+        let opened = &self.0;
+        let index = opened.index.flush().and_then(|()| opened.index.digest()).map_err(OpenError::Index)?;
+        let log = Log { blobs: &opened.blobs, levels: &opened.levels, segments: &opened.segments };
+        let histories = bring_up(&opened.root, log, opened.state.totals().size).map_err(OpenError::Histories)?;
+        Ok(histories.map_or(index, |histories| {
+            Digest(openssl::sha::sha256(&[*index.as_bytes(), *histories.as_bytes()].concat()))
+        }))
     }
 }
 
@@ -132,6 +144,9 @@ pub(super) fn open(
     let Folders { blobs, checkpoints, levels, root, segments } = folders(&config.path, true)?;
     expect_private(&config.path)?;
     let ownership = Ownership::take(&config.path).map_err(OpenError::Ownership)?;
+    if is_backup(&root) {
+        return Err(OpenError::Backup { path: config.path.clone() });
+    }
     prepare(&config.path)?;
     let (lock, identity) = lock_and_identity(config, &root, &segments)?;
     let opened = Checkpoints::open(checkpoints);
@@ -139,30 +154,47 @@ pub(super) fn open(
     let blobs = Blobs::new(blobs);
     remove_temporary(&root, &segments, &blobs, &checkpoints)?;
     let signed = signed(&root, lock.as_ref(), &checkpoints, &identity)?;
-    let (index, state, (answers, oldest, next)) = index(&root)?;
+    let pruned = Pruned::load(&root).map_err(OpenError::Pruned)?;
+    let base = pruned.as_ref().map_or(0, |(pruned, _)| pruned.first);
+    let (index, state, (answers, oldest, next)) = index(&root, base)?;
     let index = Arc::new(index);
     index_checkpoints(&index, &checkpoints, &root, &identity)?;
 
     let levels_path = levels.path().to_owned();
     let levels = Levels::open(levels_path.clone()).map_err(|source| io_error("open", &levels_path, source))?;
     let levels = Arc::new(levels);
-    let known = known(&segments, &index, &levels, &state, signed.as_ref(), config.whole_bytes_max);
-    let begun = known.as_ref().map_or(0, |_| state.totals().size);
-    let level_writer = LevelWriter::resume(Arc::clone(&levels), begun);
+    let known = known(&segments, &index, &levels, &state, signed.as_ref(), (base, config.whole_bytes_max));
+    let (mut state, mut answers, mut numbers) = (state, answers, oldest..next);
+    let level_writer = match (&known, &pruned) {
+        (None, Some((_, snapshot))) => {
+            let anew = state.totals().size == 0;
+            if anew {
+                snapshot.seed(&index);
+                (state, answers) = (snapshot.state.clone(), snapshot.answers.clone());
+                numbers = snapshot.answers_from..snapshot.answers_from + answers.iter().count() as u64;
+            }
+            snapshot.level_writer(&levels, levels_path.clone(), anew).map_err(OpenError::Pruned)?
+        }
+        _ => {
+            let begun = known.as_ref().map_or(0, |_| state.totals().size);
+            LevelWriter::resume(Arc::clone(&levels), begun)
+                .map_err(|error| OpenError::Levels { path: levels_path.clone(), source: error })?
+        }
+    };
     let mut replay = Replay {
-        answer_numbers: oldest..next,
+        answer_numbers: numbers,
         answers,
         ends: Ends { last: known.as_ref().map(|known| known.end) },
         index: &index,
         indexed: state.totals().size,
-        level_writer: level_writer.map_err(|error| OpenError::Levels { path: levels_path.clone(), source: error })?,
+        level_writer,
         levels_path,
         signed: signed.as_ref().map(|signed| signed.head),
         signed_root: known.as_ref().and_then(|known| known.signed_root),
         state,
         wrong: 0,
     };
-    let files = read_segments(&root, &segments, &identity, known, &mut replay)?;
+    let files = read_segments(&root, &segments, &identity, (base, known), &mut replay)?;
     let Replay { answer_numbers, answers, ends, level_writer, state, .. } = replay.finish()?;
 
     let segments = Arc::new(Segments::new(segments, files, Arc::clone(&index)));
@@ -184,6 +216,7 @@ pub(super) fn open(
         levels,
         lock,
         ownership,
+        pruned,
         root,
         segments,
         signed,
@@ -268,15 +301,17 @@ fn head_of(note: &[u8], path: &Path, identity: &Identity) -> Result<TreeHead, Op
     Ok(*opened.tree_head())
 }
 
-/// The index and what it knows; an empty one if the one there is of no use.
-fn index(root: &Folder) -> Result<(Index, LogState, KnownAnswers), OpenError> {
+/// The index and what it knows; an empty one if the one there is of no use, as when it knows less
+/// than the `base` entries that were pruned.
+fn index(root: &Folder, base: u64) -> Result<(Index, LogState, KnownAnswers), OpenError> {
     let path = root.file(INDEX_FOLDER);
     let usable = || {
         let index = Index::open(&path)?;
         let state = index.state()?;
         let answers = index.answers()?;
         // Both come in one write; an index of an older form has no end.
-        if index.end()?.is_some() != (state.totals().size > 0) {
+        let size = state.totals().size;
+        if index.end()?.is_some() != (size > 0) || (size > 0 && size < base) {
             return Err(index.malformed());
         }
         Ok((index, state, answers))
@@ -313,16 +348,17 @@ fn known(
     levels: &Levels,
     state: &LogState,
     signed: Option<&Signed>,
-    whole_bytes_max: u64,
+    (base, whole_bytes_max): (u64, u64),
 ) -> Option<Known> {
     let size = state.totals().size;
     let end = index.end().ok().flatten()?;
     let (firsts, _) = Segments::list(segments).ok()?;
     let length = |first| fs::metadata(segments.file(&name(first))).map(|metadata| metadata.len()).ok();
     let mut total = 0;
-    let mut next = 0;
+    let mut next = base;
     let mut finished = Vec::new();
-    for first in firsts.into_iter().take_while(|first| *first < end.segment) {
+    let before_end = |first: &u64| (base..end.segment).contains(first);
+    for first in firsts.into_iter().filter(before_end) {
         let known = index.finished(first).ok().flatten()?;
         if first != next || length(first) != Some(known.bytes) {
             return None;
@@ -399,12 +435,17 @@ fn read_segments(
     root: &Folder,
     segments: &Folder,
     identity: &Identity,
-    known: Option<Known>,
+    (base, known): (u64, Option<Known>),
     replay: &mut Replay<'_>,
 ) -> Result<Vec<Arc<SegmentFile>>, OpenError> {
-    let (firsts, _) = Segments::list(segments).map_err(|source| io_error("list", segments.path(), source))?;
+    let (mut firsts, _) = Segments::list(segments).map_err(|source| io_error("list", segments.path(), source))?;
+    // What an interrupted prune has left is deleted later.
+    firsts.retain(|first| *first >= base);
+    if base > 0 && firsts.is_empty() {
+        return Err(OpenError::Pruned(PrunedError::Segment { first: base }));
+    }
     let mut files = Vec::new();
-    let mut end = 0;
+    let mut end = base;
     let (finished, resume) = known.map_or((Vec::new(), None), |known| (known.finished, Some(known.end)));
     let finished: BTreeMap<u64, Finished> = finished.into_iter().collect();
     for (position, first) in firsts.iter().enumerate() {

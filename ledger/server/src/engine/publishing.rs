@@ -13,7 +13,7 @@ use super::sequencing::{Pending, PendingAnswer, Reply, Sealed};
 use super::writing::Written;
 use super::{AppendFailed, Shared, chain};
 use crate::levels::LevelWriter;
-use crate::segment::{Extent, Location};
+use crate::segment::{Extent, Location, ReadError};
 use crate::store::{Run, Update};
 
 /// The publishing thread.
@@ -69,6 +69,7 @@ impl Publishing {
             (false, false) => {}
         }
         self.shared.durable_size.store(size, Ordering::Release);
+        self.shared.metrics.grown();
         let head = self.levels.tree_head();
         self.shared.make_progress(|progress| progress.head = head);
         Ok(())
@@ -144,6 +145,7 @@ impl Publishing {
             Ok(()) if !is_same => Err(AppendFailed::KeyReused),
             Ok(()) if receipts.len() as u64 == count => Ok(receipts),
             Ok(()) => Err(AppendFailed::Failed { reason: format!("entries from {first} on cannot be read again") }),
+            Err(ReadError::Missing { .. }) => Err(AppendFailed::Pruned { first }),
             Err(error) => Err(AppendFailed::Failed { reason: chain(&error) }),
         }
     }

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::Duration;
 
 use ledger_protocol::{
-    AgentChain, Answered, Answers, LogState, LogTotals, Outcome, Sequenced, SequencedGroup, Sequencer,
+    AgentChain, Answered, Answers, Kind, LogState, LogTotals, Outcome, Sequenced, SequencedGroup, Sequencer,
 };
 use ledger_tlog::hash::Hash;
 use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Receipt};
@@ -15,6 +16,7 @@ use messages::{AgentId, Digest};
 use tokio::sync::oneshot;
 
 use super::{AppendFailed, Shared};
+use crate::histories::Histories;
 use crate::segment::{Batch, RememberedAnswer};
 
 /// What the caller gets.
@@ -144,6 +146,7 @@ impl Sequencing {
 
     fn take(&mut self, submission: Submission, batch: &mut Sealed) {
         let Submission { reply, request, submitter } = submission;
+        self.shared.metrics.queued.fetch_sub(1, Ordering::Relaxed);
         let submitter = submitter.as_deref();
         let answer = match self.answers.get(&request.idempotency_key) {
             Some(answered) => match answered.outcomes_for(submitter, &request.groups) {
@@ -163,6 +166,9 @@ impl Sequencing {
         let now = shared.clock.now();
         let checkpoints = &self.checkpoints;
         let signed = |size| signed(&shared, checkpoints, size);
+        if has_census(request) {
+            self.sequencer.expect_census(shared.histories.as_ref().and_then(Histories::permitted));
+        }
         let sequenced = self.sequencer.sequence(request, now, signed, batch.batch.frames_mut());
         let sequenced = sequenced.map_err(AppendFailed::Refused)?;
         for group in &sequenced.groups {
@@ -202,6 +208,11 @@ fn signed(shared: &Shared, checkpoints: &RefCell<HashMap<u64, Digest>>, size: u6
     }
     checkpoints.insert(size, found);
     Some(found)
+}
+
+fn has_census(request: &AppendRequest) -> bool {
+    let fleet = request.groups.iter().filter(|group| group.agent.is_none());
+    fleet.flat_map(|group| &group.items).any(|item| item.kind == Kind::Census.number())
 }
 
 fn place(group: &SequencedGroup, batch: &mut Sealed) {

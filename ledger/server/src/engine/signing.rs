@@ -80,6 +80,7 @@ impl Signing {
     /// two histories: the entries are durable, the guard permits, sign, lock, have it cosigned,
     /// lock again with the cosignatures, keep, publish. What is published never changes.
     fn sign(&mut self, head: TreeHead) -> Result<(), String> {
+        let taken = Instant::now();
         let proof = self.proof(head)?;
         let now = self.shared.clock.now();
         let checkpoint = self.guard.next(head, &proof, now).map_err(|error| chain(&error))?;
@@ -99,6 +100,7 @@ impl Signing {
             progress.published = Some(Published { note: Arc::from(note.as_slice()), size });
         });
         self.shared.coverage.published(size, witnessed);
+        self.shared.metrics.published(taken, size == self.shared.durable_size(), witnessed);
         tracing::debug!(size, witnessed, root = %head.root, "checkpoint signed");
         self.signed = note;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Instant;
 
 use super::Shared;
 use super::sequencing::Sealed;
@@ -35,8 +36,13 @@ impl Writing {
             let extent = if sealed.batch.is_empty() {
                 None
             } else {
+                let begun = Instant::now();
                 match self.writer.append(&mut sealed.batch) {
-                    Ok(extent) => Some(extent),
+                    Ok(extent) => {
+                        self.shared.metrics.sync.observe_time(begun.elapsed());
+                        self.shared.metrics.batch_entries.observe(sealed.batch.count().into());
+                        Some(extent)
+                    }
                     Err(error) => {
                         self.shared.fail(format!("entries cannot be written: {error}"));
                         return;

@@ -13,6 +13,8 @@ use super::{FsckReport, Kept, relative, unreadable};
 use crate::engine::chain;
 use crate::folder::Folder;
 use crate::identity::origin_digest;
+use crate::levels::Levels;
+use crate::pruned::{PRUNED_FOLDER, Pruned, Snapshot, for_each_leaf, kept_name, state_name, stored_leaf};
 use crate::segment::{BatchReader, ScannedBatch, Segments, ends_in_crash, header, name};
 
 /// Checks all segments; returns the digests of the blobs that entries name.
@@ -21,11 +23,13 @@ pub(super) fn check(
     key: &NoteVerifier,
     kept: &BTreeMap<u64, Kept>,
     leaves: &SyncSender<Vec<Hash>>,
+    (pruned, levels): (Option<&(Pruned, Snapshot)>, &Folder),
     report: &mut FsckReport,
     progress: &mut impl FnMut(u64, u64),
 ) -> BTreeSet<Digest> {
     let mut check = EntryCheck { broken: false, key, kept, named: BTreeSet::new(), state: LogState::default() };
-    let (firsts, strangers) = match Segments::list(segments) {
+    let base = pruned.map_or(0, |(pruned, snapshot)| check.begin_pruned(pruned, snapshot, levels, leaves, report));
+    let (mut firsts, strangers) = match Segments::list(segments) {
         Ok(found) => found,
         Err(error) => {
             report.damage("segments", unreadable(&error));
@@ -35,6 +39,10 @@ pub(super) fn check(
     for stranger in strangers {
         report.notice(relative("segments", &stranger), "is not named by an index; expected only segments");
     }
+    for first in firsts.iter().filter(|first| **first < base) {
+        report.notice(relative("segments", &name(*first)), "was pruned; the next start deletes it");
+    }
+    firsts.retain(|first| *first >= base);
     let length = |first: &u64| segments.file(&name(*first)).metadata().map_or(0, |metadata| metadata.len());
     let total = firsts.iter().map(length).sum();
     let mut before = 0;
@@ -65,6 +73,68 @@ struct EntryCheck<'a> {
 }
 
 impl EntryCheck<'_> {
+    /// Takes up what the pruned entries have left behind, checked against their leaves; returns
+    /// where the rest begins.
+    fn begin_pruned(
+        &mut self,
+        pruned: &Pruned,
+        snapshot: &Snapshot,
+        levels: &Folder,
+        leaves: &SyncSender<Vec<Hash>>,
+        report: &mut FsckReport,
+    ) -> u64 {
+        let first = pruned.first;
+        report.entries = first;
+        report.pruned = first;
+        self.state = snapshot.state.clone();
+        let read = Levels::open(levels.path().to_owned()).and_then(|levels| {
+            let mut some = Vec::new();
+            for_each_leaf(&levels, first, |leaf| {
+                some.push(leaf);
+                if some.len() >= LEAVES_SENT {
+                    let _ = leaves.send(std::mem::take(&mut some));
+                }
+            })?;
+            let _ = leaves.send(some);
+            Ok(levels)
+        });
+        match read {
+            Ok(levels) => {
+                self.check_state(pruned, snapshot, &levels, report);
+                self.check_kept_entries(pruned, &levels, report);
+            }
+            Err(error) => report.damage("levels/0", format!("the hashes of pruned entries: {}", unreadable(&error))),
+        }
+        first
+    }
+
+    /// Every chain ends with an entry whose leaf is in the tree.
+    fn check_state(&self, pruned: &Pruned, snapshot: &Snapshot, levels: &Levels, report: &mut FsckReport) {
+        let totals = snapshot.state.totals();
+        let fleet = totals.fleet_index.map(|index| (index, totals.fleet.prev));
+        let agents = snapshot.state.agents().map(|(_, chain)| (chain.last_index, chain.head.prev));
+        for (index, head) in agents.chain(fleet) {
+            if stored_leaf(levels, index).ok() != Some(head) {
+                let file = relative(PRUNED_FOLDER, &state_name(pruned.first));
+                report.damage(file, format!("a chain ends with entry {index}, whose hash in levels/0 is another"));
+            }
+        }
+    }
+
+    fn check_kept_entries(&mut self, pruned: &Pruned, levels: &Levels, report: &mut FsckReport) {
+        let file = relative(PRUNED_FOLDER, &kept_name(pruned.first));
+        for found in pruned.kept.from(0) {
+            let (index, bytes) = match found {
+                Ok(found) => found,
+                Err(error) => return report.damage(file, unreadable(&error)),
+            };
+            if stored_leaf(levels, index).ok() != Some(Digest(*leaf_hash(&bytes).as_bytes())) {
+                report.damage(file.clone(), format!("entry {index} is not the one whose hash is in levels/0"));
+            }
+            self.named.extend(Entry::decode(&bytes).ok().and_then(|entry| entry.blobs().ok()).unwrap_or_default());
+        }
+    }
+
     /// False if nothing can be said of what follows.
     fn segment(
         &mut self,
@@ -150,3 +220,6 @@ impl EntryCheck<'_> {
         applied.map_err(|error| format!("{}; entries after it are not checked against the rules", chain(&error)))
     }
 }
+
+/// Leaves handed on at once: what a batch of entries has.
+const LEAVES_SENT: usize = 4_096;

@@ -16,7 +16,7 @@ use crate::stamps::{CHAIN, LIST, LOGGED, REQUEST, RESPONSE, STAMPS_FOLDER, Stamp
 /// Why a file is not what was kept.
 type Flaw = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) fn check(root: &Folder, blobs: &Blobs, named: &BTreeSet<Digest>, report: &mut FsckReport) {
+pub(super) fn check(root: &Folder, blobs: &Blobs, (named, pruned): (&BTreeSet<Digest>, u64), report: &mut FsckReport) {
     if !root.file(STAMPS_FOLDER).exists() {
         return;
     }
@@ -32,7 +32,7 @@ pub(super) fn check(root: &Folder, blobs: &Blobs, named: &BTreeSet<Digest>, repo
         });
         for name in &names {
             let file = format!("{STAMPS_FOLDER}/{size}/{name}");
-            let stamp = OneStamp { authority: authority(name), blobs, named, size, stamps: &stamps };
+            let stamp = OneStamp { authority: authority(name), blobs, named, pruned, size, stamps: &stamps };
             match stamp.check(name) {
                 Ok(None) => {}
                 Ok(Some(notice)) => report.notice(file, notice),
@@ -51,6 +51,8 @@ struct OneStamp<'a> {
     authority: &'a str,
     blobs: &'a Blobs,
     named: &'a BTreeSet<Digest>,
+    /// Entries whose bodies were pruned.
+    pruned: u64,
     size: u64,
     stamps: &'a Stamps,
 }
@@ -89,6 +91,11 @@ impl OneStamp<'_> {
         Ok(Digest(openssl::sha::sha256(token.to_der())))
     }
 
+    /// Whether an entry names the token, or may have before it was pruned.
+    fn is_named(&self, token: &Digest) -> bool {
+        self.size < self.pruned || self.named.contains(token)
+    }
+
     fn check_request(&self, bytes: &[u8]) -> Result<(), Flaw> {
         if TimestampRequest::parse(bytes)?.to_der() != bytes {
             return Err("is not the request that was sent".into());
@@ -101,13 +108,13 @@ impl OneStamp<'_> {
         if token(bytes)?.to_response() != bytes {
             return Err("is not the answer that was kept".into());
         }
-        let is_named = self.named.contains(&digest);
+        let is_named = self.is_named(&digest);
         Ok((!is_named).then_some("is not named by an entry yet; the next start of its authority sees to it"))
     }
 
     fn check_logged(&self, bytes: &[u8]) -> Result<(), Flaw> {
         let digest = self.verified()?;
-        if bytes != logged(&digest).as_bytes() || !self.named.contains(&digest) {
+        if bytes != logged(&digest).as_bytes() || !self.is_named(&digest) {
             return Err("does not say what the log's entries say".into());
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::sync::mpsc::Receiver;
 use ledger_tlog::frontier::Frontier;
 use ledger_tlog::hash::Hash;
 use ledger_tlog::tree::TreeHead;
+use messages::Digest;
 
 use super::{Finding, Kept, Severity};
 use crate::levels::level_bytes;
@@ -42,6 +43,11 @@ impl TreeCheck {
             expected.entry(signed.tree_size).or_default().push((super::LOCK.to_owned(), signed.root));
         }
         Self { expected, findings: Vec::new(), folder, frontier: Frontier::new(), levels: Vec::new() }
+    }
+
+    /// Expects a root that `file` says.
+    pub(super) fn expect(&mut self, file: String, size: u64, root: &Digest) {
+        self.expected.entry(size).or_default().push((file, Hash::from_bytes(root.0)));
     }
 
     /// Takes in leaves until no more come; returns what is wrong.

@@ -29,16 +29,31 @@ pub(crate) struct Extent {
 
 /// Why entries were not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// The file could not be read.
     #[error("segment {segment} cannot be read at offset {offset}")]
-    Io { segment: u64, offset: u64, source: io::Error },
+    Io {
+        /// First index of the segment.
+        segment: u64,
+        /// Where in its file.
+        offset: u64,
+        /// Why not.
+        source: io::Error,
+    },
     /// What is there is neither a frame nor a trailer: the file has changed since it was opened.
     #[error("segment {segment} is damaged before offset {offset}; run: attestry-ledger fsck")]
-    Damaged { segment: u64, offset: u64 },
+    Damaged {
+        /// First index of the segment.
+        segment: u64,
+        /// Where in its file.
+        offset: u64,
+    },
     /// No segment holds the entry.
     #[error("entry {index} is in no segment")]
-    Missing { index: u64 },
+    Missing {
+        /// Index of the entry.
+        index: u64,
+    },
 }
 
 /// Every segment, in order. What is visible here is durable.
@@ -144,6 +159,17 @@ impl Segments {
         self.files.write().unwrap_or_else(PoisonError::into_inner).push(file);
     }
 
+    /// First indices, ascending.
+    pub(crate) fn firsts(&self) -> Vec<u64> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).iter().map(|file| file.first).collect()
+    }
+
+    /// Lets go of the segments before the one that begins with the entry `first`. Who reads one of
+    /// them finishes.
+    pub(crate) fn forget_before(&self, first: u64) {
+        self.files.write().unwrap_or_else(PoisonError::into_inner).retain(|file| file.first >= first);
+    }
+
     /// The index has everything about the entries before `size`: finished segments keep no marks.
     pub(crate) fn indexed(&self, size: u64) {
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +214,8 @@ impl Segments {
         let files: Vec<Arc<SegmentFile>> = {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             let after = files.partition_point(|file| file.first <= start);
-            files.iter().skip(after.saturating_sub(1)).cloned().collect()
+            let at = after.checked_sub(1).ok_or(ReadError::Missing { index: start })?;
+            files.iter().skip(at).cloned().collect()
         };
         let mut wanted = start;
         for (position, file) in files.iter().enumerate() {

@@ -15,6 +15,8 @@ use super::ExportError;
 /// What is open at the right edge.
 pub(super) struct TileWriter {
     bundle: Vec<u8>,
+    /// First entry whose body is there: bundles that begin before are not written.
+    bundles_from: u64,
     /// Entries under the checkpoint that the target has: their tiles are final.
     covered: u64,
     frontier: Frontier,
@@ -33,7 +35,16 @@ struct Level {
 
 impl TileWriter {
     pub(super) fn new(out: PathBuf, covered: u64) -> Self {
-        Self { bundle: Vec::new(), covered, frontier: Frontier::new(), kept: 0, levels: Vec::new(), out, written: 0 }
+        Self {
+            bundle: Vec::new(),
+            bundles_from: 0,
+            covered,
+            frontier: Frontier::new(),
+            kept: 0,
+            levels: Vec::new(),
+            out,
+            written: 0,
+        }
     }
 
     /// Files that were there already, and files written.
@@ -41,9 +52,28 @@ impl TileWriter {
         (self.kept, self.written)
     }
 
+    /// Takes the leaf of the next entry, whose body was pruned.
+    pub(super) fn append_pruned(&mut self, leaf: Hash) -> Result<(), ExportError> {
+        self.bundles_from = self.frontier.tree_size() + 1;
+        self.append_leaf(leaf);
+        self.write_levels(true)
+    }
+
     /// Takes the next entry, and writes the tiles that it completes.
     pub(super) fn append(&mut self, entry: &[u8], leaf: Hash) -> Result<(), ExportError> {
-        let index = self.frontier.tree_head().tree_size;
+        let index = self.frontier.tree_size();
+        self.append_leaf(leaf);
+        append_entry(&mut self.bundle, entry).map_err(|error| {
+            let path = self.out.join(format!("entry {index}"));
+            ExportError::Io { operation: "bundle", path, source: io::Error::other(error) }
+        })?;
+        if (index + 1).is_multiple_of(u64::from(TILE_WIDTH)) {
+            self.write_bundle(index / u64::from(TILE_WIDTH), TILE_WIDTH)?;
+        }
+        self.write_levels(true)
+    }
+
+    fn append_leaf(&mut self, leaf: Hash) {
         let levels = &mut self.levels;
         self.frontier.append(leaf, |level, index, hash| {
             let level = usize::from(level);
@@ -55,14 +85,6 @@ impl TileWriter {
                 level.bytes.extend_from_slice(hash.as_bytes());
             }
         });
-        append_entry(&mut self.bundle, entry).map_err(|error| {
-            let path = self.out.join(format!("entry {index}"));
-            ExportError::Io { operation: "bundle", path, source: io::Error::other(error) }
-        })?;
-        if (index + 1).is_multiple_of(u64::from(TILE_WIDTH)) {
-            self.write_bundle(index / u64::from(TILE_WIDTH), TILE_WIDTH)?;
-        }
-        self.write_levels(true)
     }
 
     /// Writes the partial tiles; the head of all that was taken.
@@ -79,6 +101,9 @@ impl TileWriter {
 
     fn write_bundle(&mut self, index: u64, width: u16) -> Result<(), ExportError> {
         let bytes = std::mem::take(&mut self.bundle);
+        if index * u64::from(TILE_WIDTH) < self.bundles_from {
+            return Ok(());
+        }
         let Ok(span) = TileSpan::new(index, width) else {
             return Ok(());
         };

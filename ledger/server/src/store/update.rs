@@ -124,6 +124,11 @@ impl Update {
         self.runs.range::<[u8], _>((Included(first), Included(here))).next_back().map(|(_, run)| *run)
     }
 
+    /// The first run with a key from `first` to `last`.
+    pub(super) fn run_from(&self, first: &[u8], last: &[u8]) -> Option<Run> {
+        self.runs.range::<[u8], _>((Included(first), Included(last))).next().map(|(_, run)| *run)
+    }
+
     /// The first run with a key after `here` and not after `last`.
     pub(super) fn run_after(&self, here: &[u8], last: &[u8]) -> Option<Run> {
         self.runs.range::<[u8], _>((Excluded(here), Included(last))).next().map(|(_, run)| *run)

@@ -9,6 +9,7 @@ use ledger_tlog::policy::{MalformedPolicy, Policy, WitnessQuorum};
 pub struct WitnessPolicy {
     addresses: Vec<(NoteVerifier, String)>,
     policy: Policy,
+    text: Vec<u8>,
 }
 
 /// Why a file is no policy to submit by.
@@ -60,7 +61,7 @@ impl WitnessPolicy {
         match addresses.len() {
             0 => Err(WitnessPolicyError::NoAddress),
             found if found > WITNESSES_MAX => Err(WitnessPolicyError::TooMany { found }),
-            _ => Ok(Self { addresses, policy }),
+            _ => Ok(Self { addresses, policy, text: bytes.to_vec() }),
         }
     }
 
@@ -68,6 +69,11 @@ impl WitnessPolicy {
     #[must_use]
     pub fn uses_tls(&self) -> bool {
         self.addresses.iter().any(|(_, url)| url.starts_with("https://"))
+    }
+
+    /// The file, as the log puts it on record.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
     }
 
     /// Whether the policy is for `log`: it lists it, or lists none.

@@ -56,6 +56,33 @@ impl Described {
     }
 }
 
+/// How far a witness has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) name: String,
+    /// Entries that it has cosigned since the ledger's start.
+    pub(crate) cosigned_size: u64,
+    /// Its clock then, in seconds since 1970.
+    pub(crate) cosigned_at: Option<u64>,
+}
+
+impl Coverage {
+    /// Whether the log has witnesses.
+    pub(crate) fn has_witnesses(&self) -> bool {
+        self.reports().is_some()
+    }
+
+    /// How far each witness has come; nothing for a log without.
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        let reports = self.reports().map(Reports::list).unwrap_or_default();
+        let standing = |report: WitnessReport| {
+            let WitnessReport { name, cosigned_size, cosigned_at, .. } = report;
+            Standing { name, cosigned_size, cosigned_at }
+        };
+        reports.into_iter().map(standing).collect()
+    }
+}
+
 impl Reports {
     pub(super) fn new(peers: &[Arc<Peer>]) -> Self {
         let reports = peers.iter().map(|peer| WitnessReport {

@@ -227,6 +227,13 @@ async fn every_route_admits_exactly_its_roles() {
                 let expected = if caller == Caller::Anonymous { 403 } else { 200 };
                 assert_eq!(get(&client, &served.url, path).await.status, expected, "{caller:?} {path}");
             }
+            for path in
+                ["/ledger/v1/agents/node-1/interval-proof?from=1&to=2", "/ledger/v1/fleet/interval-proof?from=1&to=2"]
+            {
+                // This ledger keeps no histories.
+                let expected = if caller == Caller::Anonymous { 403 } else { 404 };
+                assert_eq!(get(&client, &served.url, path).await.status, expected, "{caller:?} {path}");
+            }
             for path in ["/checkpoint", "/tile/0/000.p/2", "/tile/entries/000.p/2"] {
                 let expected = if caller == Caller::Anonymous && !public_read { 403 } else { 200 };
                 assert_eq!(get(&client, &served.url, path).await.status, expected, "{caller:?} {path}");

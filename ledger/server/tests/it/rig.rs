@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode};
 use ledger_client::{LedgerClient, LedgerClientConfig};
-use ledger_server::{Config, LogConfig, Running, StampingConfig, WitnessConfig, start};
+use ledger_server::{Config, HistoriesConfig, LogConfig, Monitoring, Running, StampingConfig, WitnessConfig, start};
 use ledger_tlog::key::NoteVerifier;
 use tempfile::TempDir;
 use transport::ca::{Authority, KeyAlgorithm, Leaf};
@@ -36,10 +36,12 @@ pub(crate) struct Rig {
     pub(crate) arguments: Vec<OsString>,
     authority: Authority,
     folder: TempDir,
+    pub(crate) histories: Option<HistoriesConfig>,
     pub(crate) interval: Duration,
     /// The lock's folder, if it is not in the data directory.
     pub(crate) lock: Option<PathBuf>,
     pub(crate) limits: Limits,
+    pub(crate) monitoring: Monitoring,
     pub(crate) public_read: bool,
     pub(crate) segment_bytes_max: u64,
     pub(crate) stamping: Option<StampingConfig>,
@@ -66,8 +68,10 @@ impl Rig {
             arguments: Vec::new(),
             authority,
             folder,
+            histories: None,
             interval,
             lock: None,
+            monitoring: Monitoring { disk_free_bytes_min: 0, ..Monitoring::default() },
             limits: Limits::default(),
             public_read: false,
             segment_bytes_max: 1 << 20,
@@ -93,7 +97,9 @@ impl Rig {
         let mut config = LogConfig::new(self.data());
         config.checkpoint_interval = self.interval;
         config.origin = Some("ledger.test/log".to_owned());
+        config.histories = self.histories;
         config.lock.clone_from(&self.lock);
+        config.monitoring = self.monitoring.clone();
         config.segment_bytes_max = self.segment_bytes_max;
         config.stamping = self.stamping.clone();
         config.witnesses.clone_from(&self.witnesses);
@@ -109,6 +115,16 @@ impl Rig {
             log: self.log_config(),
             public_read: self.public_read,
             tls: ServerTls::new(&identity.expect("an identity"), &ClientAuth::Optional(authorities)).expect("TLS"),
+        }
+    }
+
+    fn histories_arguments(&self) -> Vec<String> {
+        match self.histories {
+            None => vec!["--no-histories".to_owned()],
+            Some(HistoriesConfig { epoch, idle_checkpoint_interval }) => vec![
+                format!("--epoch-ms={}", epoch.as_millis()),
+                format!("--idle-checkpoint-ms={}", idle_checkpoint_interval.as_millis()),
+            ],
         }
     }
 
@@ -179,6 +195,7 @@ impl Rig {
             .arg(self.tls("server-private.pem"))
             .arg("--client-ca")
             .arg(self.tls("cacert.crt"))
+            .args(self.histories_arguments())
             .args(self.lock.iter().flat_map(|lock| [OsString::from("--lock"), lock.into()]))
             .args(&self.arguments)
             .env("RUST_LOG", "off")
@@ -195,6 +212,10 @@ impl Rig {
 }
 
 impl Served {
+    pub(crate) fn monitoring(&self) -> Option<std::net::SocketAddr> {
+        self.running.monitoring_address()
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.start();
         self.running.wait().await.expect("a ledger that ends well");

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use ledger_protocol::Beacon;
+use ledger_protocol::body::{Body, PolicyBody};
+use ledger_protocol::{Beacon, Entry, Kind};
 use ledger_server::{
-    Contradiction, LogConfig, OpenError, Running, StartError, WitnessConfig, WitnessPolicy, WitnessesRefuse, fsck,
-    start,
+    Contradiction, HistoriesConfig, LogConfig, OpenError, Running, StartError, WitnessConfig, WitnessPolicy,
+    WitnessesRefuse, fsck, start,
 };
 use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint};
 use ledger_tlog::key::NoteVerifier;
@@ -19,6 +20,7 @@ use ledger_tlog::note::NoteSignature;
 use ledger_witness::logs::Logs;
 use ledger_witness::service::{self, Config};
 use ledger_witness::{Witness, identity};
+use messages::Digest;
 use messages::ledger::{AppendAnswer, GroupResult};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -195,7 +197,7 @@ async fn each_checkpoint_is_published_with_the_cosignatures_of_a_quorum() {
     let published = latest(&client, &served.url, &log, &witnesses).await;
     let beacon = |digest: ledger_tlog::hash::Hash| Beacon {
         tree_size: published.tree_head().tree_size,
-        note_digest: messages::Digest(*digest.as_bytes()),
+        note_digest: Digest(*digest.as_bytes()),
     };
     let ledger = rig.ledger_client(&served.url);
     let (node, binding) = (agent("node"), ledger.put_blob(b"binding".to_vec()).await.unwrap());
@@ -370,4 +372,96 @@ async fn an_acknowledgement_nobody_can_give_is_refused_before_anything_is_append
     let note = ledger_tlog::note::Note::parse(&answer.body).unwrap();
     assert!(Checkpoint::parse(note.text()).unwrap().tree_head().tree_size >= committed);
     served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_witness_knows_to_be_old_is_not_restored() {
+    let (mut rig, log) = begun().await;
+    let witnesses = Witnesses::new(1);
+    let witness = witnesses.run(0, &log).await;
+    rig.witnesses = Some(witnesses.config(1));
+    let served = rig.serve().await;
+    let client = rig.http(Caller::Service);
+    append(&client, &served.url, 1, "?ack=witnessed").await;
+    let (data, copied) = (rig.data(), rig.beside("copy"));
+    let old = tokio::task::spawn_blocking({
+        let (data, copied) = (data.clone(), copied.clone());
+        move || ledger_server::backup(&data, &copied).unwrap()
+    });
+    let old = old.await.unwrap().tree_size;
+    append(&client, &served.url, 2, "?ack=witnessed").await;
+    served.stop().await;
+    let request = ledger_server::RestoreRequest {
+        danger_new_lock: true,
+        from: copied.clone(),
+        lock: Some(rig.beside("new-lock")),
+        to: rig.beside("restored"),
+        witnesses: rig.witnesses.clone(),
+    };
+    let restore = || {
+        let request = request.clone();
+        tokio::task::spawn_blocking(move || ledger_server::restore(&request))
+    };
+    match restore().await.unwrap() {
+        Err(ledger_server::RestoreError::Witnesses(WitnessesRefuse::Contradiction(Contradiction::Ahead {
+            theirs,
+            signed,
+            ..
+        }))) => assert!(signed == old && theirs > old),
+        other => panic!("{other:?}"),
+    }
+    assert!(!rig.beside("restored").exists() && !rig.beside("new-lock").exists());
+    tokio::task::spawn_blocking(move || ledger_server::backup(&data, &copied).unwrap()).await.unwrap();
+    restore().await.unwrap().unwrap();
+    witness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_witness_policy_is_on_record_whenever_it_changes_and_times_rest_on_it() {
+    let (mut rig, key) = begun().await;
+    let witnesses = Witnesses::new(2);
+    let (first, second) = (witnesses.run(0, &key).await, witnesses.run(1, &key).await);
+    let epoch = Duration::from_millis(50);
+    rig.histories = Some(HistoriesConfig { epoch, idle_checkpoint_interval: Duration::from_millis(200) });
+    let mut expected = Vec::new();
+    for quorum in [None, Some(1), Some(1), Some(2), None, None] {
+        rig.witnesses = quorum.map(|quorum| witnesses.config(quorum));
+        let served = rig.serve().await;
+        let content = quorum.map(|quorum| Digest(openssl::sha::sha256(witnesses.policy(quorum).as_bytes())));
+        if expected.last().copied().flatten() != content {
+            expected.push(content);
+        }
+        let client = rig.ledger_client(&served.url);
+        // A census whose clock rests on the policy, or on none.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let page = client.entries(None, 0, 4_096).await.unwrap();
+            let entries: Vec<Entry> = page.entries.iter().map(|(_, bytes)| Entry::decode(bytes).unwrap()).collect();
+            let mut recorded = Vec::new();
+            let mut censuses = 0;
+            for entry in &entries {
+                match PolicyBody::decode(&entry.body) {
+                    Ok(PolicyBody::Named(policy)) if entry.kind == Kind::Policy => {
+                        assert_eq!(policy.role, "witness");
+                        recorded.push(policy.content);
+                        censuses = 0;
+                    }
+                    _ => censuses += usize::from(entry.kind == Kind::Census),
+                }
+            }
+            if recorded == expected && censuses > 0 {
+                if let Some(digest) = content {
+                    let file = witnesses.policy(quorum.unwrap());
+                    assert_eq!(client.blob(&digest).await.unwrap(), file.as_bytes());
+                }
+                break;
+            }
+            assert!(recorded.len() <= expected.len() && Instant::now() < deadline, "{recorded:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        served.stop().await;
+    }
+    assert_eq!(expected.len(), 3);
+    first.stop().await;
+    second.stop().await;
 }

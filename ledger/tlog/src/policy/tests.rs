@@ -5,6 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::checkpoint::Checkpoint;
+use crate::hash::Hash;
+use crate::key::KeyName;
+use crate::signer::{Cosigner, NoteSigner};
+use crate::tree::TreeHead;
 
 fn vkey(key: &str) -> &'static str {
     tlog::vkey(key)
@@ -127,4 +131,34 @@ proptest! {
         let _ = Policy::parse(&bytes);
         let _ = Policy::parse(lines.as_bytes());
     }
+}
+
+/// A checkpoint cosigned at these times by witnesses with keys of their own, and the policy `threshold` of them.
+fn bounds(times: &[u64], threshold: usize) -> Option<(u64, u64)> {
+    let log = NoteSigner::from_seed(KeyName::new("log.example/times").unwrap(), &[1; 32]).unwrap();
+    let head = TreeHead { tree_size: 1, root: Hash::digest(b"root") };
+    let mut note = Checkpoint::new("log.example/times", head).unwrap().sign(&log).unwrap();
+    let mut keys = Vec::new();
+    for (number, time) in (2u8..).zip(times) {
+        let name = KeyName::new(&format!("witness.example/w{number}")).unwrap();
+        let witness = Cosigner::from_seed(name, &[number; 32]).unwrap();
+        note.cosign(&witness, PosixSeconds(*time)).unwrap();
+        keys.push(witness.verifier().clone());
+    }
+    let absent = Cosigner::from_seed(KeyName::new("witness.example/absent").unwrap(), &[99; 32]).unwrap();
+    keys.push(absent.verifier().clone());
+    let quorum = WitnessQuorum::of(threshold, keys.clone()).unwrap();
+    let opened = Checkpoint::open(&note.to_bytes(), "log.example/times", log.verifier(), &keys).unwrap();
+    quorum.time_bounds(&opened).map(|bounds| (bounds.not_before.0, bounds.not_after.0))
+}
+
+#[test]
+fn times_are_the_kth_largest_and_the_kth_smallest() {
+    assert_eq!(bounds(&[30, 10, 20], 1), Some((30, 10)));
+    assert_eq!(bounds(&[30, 10, 20], 2), Some((20, 20)));
+    assert_eq!(bounds(&[30, 10, 20], 3), Some((10, 30)));
+    // One liar far ahead and one far behind move nothing beyond an honest witness's time.
+    assert_eq!(bounds(&[1, 100, 101, 9_999], 2), Some((101, 100)));
+    assert_eq!(bounds(&[30, 10, 20], 4), None);
+    assert!(!WitnessQuorum::none().asks());
 }
