@@ -19,7 +19,7 @@ mod shelf;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +54,10 @@ pub(crate) struct Histories {
     permitted: Mutex<Option<CensusBody>>,
     /// Why no proofs are made.
     problem: Mutex<Option<String>>,
+    /// Whether somebody waits for the next snapshot.
+    save_wanted: AtomicBool,
+    /// Entries under the last snapshot.
+    saved: AtomicU64,
     /// Entries taken.
     size: AtomicU64,
 }
@@ -67,6 +71,8 @@ impl Histories {
             path: root.join(HISTORIES_FOLDER),
             permitted: Mutex::default(),
             problem: Mutex::new(Some("the histories are being brought up to date".to_owned())),
+            save_wanted: AtomicBool::new(false),
+            saved: AtomicU64::new(0),
             size: AtomicU64::new(0),
         }
     }
@@ -92,6 +98,16 @@ impl Histories {
     /// Entries that the histories have taken.
     pub(crate) fn size(&self) -> u64 {
         self.size.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a snapshot, soon.
+    pub(crate) fn want_save(&self) {
+        self.save_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Entries under the last snapshot: the histories can do without them.
+    pub(crate) fn saved(&self) -> u64 {
+        self.saved.load(Ordering::Acquire)
     }
 
     /// So many censuses can be read.

@@ -9,6 +9,7 @@ use messages::ledger::Info;
 use crate::engine::{INDEX_FOLDER, LogConfig, OpenError, inspect};
 use crate::histories::HISTORIES_FOLDER;
 use crate::identity::VKEY_FILE;
+use crate::pruned::PRUNED_FOLDER;
 use crate::receipts::Receipts;
 
 /// Throws the indexes away and makes them anew from segments and checkpoints, and the histories if the log
@@ -28,9 +29,12 @@ pub fn reindex_log(config: &LogConfig) -> Result<Digest, OpenError> {
     expect_log(&config.path)?;
     let opened = inspect(config, |folder| {
         let histories = folder.join(HISTORIES_FOLDER);
-        let has_histories = histories.exists();
+        // What a pruned log's histories were made from is gone.
+        let has_histories = histories.exists() && !folder.join(PRUNED_FOLDER).exists();
         remove(folder.join(INDEX_FOLDER))?;
-        remove(histories.clone())?;
+        if has_histories {
+            remove(histories.clone())?;
+        }
         // Where it is, histories are made.
         let made = if has_histories { fs::create_dir(&histories) } else { Ok(()) };
         made.map_err(|source| OpenError::Io { operation: "create", path: histories, source })

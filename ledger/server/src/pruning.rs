@@ -15,7 +15,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ledger_protocol::body::{Body, OperatorAction};
 use ledger_protocol::{Entry, RuleBroken};
@@ -141,7 +141,7 @@ impl Ledger {
         let _turn = shared.pruning.lock().unwrap_or_else(PoisonError::into_inner);
         let published = shared.published().map_or(0, |published| published.size);
         let firsts = shared.segments.firsts();
-        let first = boundary(shared, &firsts, request.below, published)?;
+        let first = boundary(shared, &firsts, request.below, without_histories(shared, published))?;
         let before = Pruned::load(&shared.root).map_err(|error| PruneError::Open(OpenError::Pruned(error)))?;
         let mut gathered = gather(shared, before, &firsts, first)?;
         let minimum_index = first.next_multiple_of(BUNDLE_ENTRIES);
@@ -223,6 +223,16 @@ fn boundary(shared: &Shared, firsts: &[u64], below: PruneBelow, published: u64) 
         found = Some(first);
     }
     found.ok_or_else(|| PruneError::Nothing { end: firsts.get(1).copied().unwrap_or_else(|| shared.durable_size()) })
+}
+
+/// At most `published`: after which entry none may go because the histories need it. Waits a little for them
+/// to be saved.
+fn without_histories(shared: &Shared, published: u64) -> u64 {
+    let Some(histories) = &shared.histories else { return published };
+    histories.want_save();
+    let deadline = Instant::now() + HISTORIES_WAIT;
+    while histories.saved() < published && Instant::now() < deadline && shared.wait_for(HISTORIES_LOOK, |_, _| false) {}
+    published.min(histories.saved() + 1)
 }
 
 fn recorded(shared: &Shared, index: u64) -> Result<UnixMillis, PruneError> {
@@ -339,3 +349,9 @@ pub const BLOB_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;
+
+/// How long a prune waits for a snapshot of the histories; what is not under it then goes with the next prune.
+const HISTORIES_WAIT: Duration = Duration::from_secs(10);
+
+/// How often it looks.
+const HISTORIES_LOOK: Duration = Duration::from_millis(50);

@@ -62,6 +62,12 @@ pub enum HistoriesError {
         /// Entries it covers.
         size: u64,
     },
+    /// The histories are of no use, and the entries they would be made from are gone.
+    #[error("{path} is of no use and the log is pruned; restore the folder from a backup", path = path.display())]
+    Pruned {
+        /// The folder.
+        path: PathBuf,
+    },
     /// An entry that the histories do not take.
     #[error("the histories do not take an entry")]
     Push(#[source] PushError),

@@ -20,6 +20,7 @@ use crate::blobs::Blobs;
 use crate::engine::chain;
 use crate::folder::Folder;
 use crate::levels::Levels;
+use crate::pruned::PRUNED_FOLDER;
 use crate::segment::Segments;
 
 /// Where entries come from.
@@ -66,6 +67,9 @@ impl Keeper {
                 }
             },
             None => drop(folder),
+        }
+        if root.file(PRUNED_FOLDER).exists() {
+            return Err(HistoriesError::Pruned { path });
         }
         fs::remove_dir_all(&path).map_err(io("remove", &path))?;
         let folder = root.make(HISTORIES_FOLDER).map_err(io("create", &path))?;
@@ -228,7 +232,14 @@ pub(crate) fn bring_up(root: &Folder, log: Log<'_>, size: u64) -> Result<Option<
     if !root.file(HISTORIES_FOLDER).exists() {
         return Ok(None);
     }
-    let mut keeper = Keeper::open(root, log, size)?;
+    let mut keeper = match Keeper::open(root, log, size) {
+        // The log itself is not the worse for it.
+        Err(error @ HistoriesError::Pruned { .. }) => {
+            tracing::warn!(error = chain(&error), "no interval can be proven");
+            return Ok(None);
+        }
+        opened => opened?,
+    };
     keeper.advance(log, size)?;
     keeper.save(log.levels).map(Some)
 }

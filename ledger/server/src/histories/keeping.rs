@@ -79,7 +79,7 @@ impl Keeping {
             histories.set_problem(None);
             self.record_witnesses(shared, &keeper);
             self.take_census(histories, &mut keeper);
-            self.save(shared, &mut keeper)?;
+            self.save(shared, histories, &mut keeper)?;
             let size = keeper.size();
             let quiet = LOOK.min(self.config.epoch);
             // One look for many batches: nobody waits for this thread.
@@ -129,12 +129,13 @@ impl Keeping {
         histories.permit(None);
     }
 
-    fn save(&mut self, shared: &Shared, keeper: &mut Keeper) -> Result<(), HistoriesError> {
-        let hourly = self.saved.elapsed() >= SAVE_INTERVAL && keeper.unsaved() > 0;
-        if hourly || keeper.unsaved() >= SAVE_ENTRIES {
+    fn save(&mut self, shared: &Shared, histories: &Histories, keeper: &mut Keeper) -> Result<(), HistoriesError> {
+        let is_due = self.saved.elapsed() >= SAVE_INTERVAL || histories.save_wanted.swap(false, Ordering::Relaxed);
+        if (is_due && keeper.unsaved() > 0) || keeper.unsaved() >= SAVE_ENTRIES {
             keeper.save(&shared.levels)?;
             self.saved = Instant::now();
         }
+        histories.saved.store(keeper.size() - keeper.unsaved(), Ordering::Release);
         Ok(())
     }
 }

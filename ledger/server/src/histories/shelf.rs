@@ -42,6 +42,10 @@ pub(crate) enum ShelfError {
     Histories(#[source] HistoriesError),
     #[error("the index cannot be read")]
     Index(#[source] IndexError),
+    #[error("the entries that a pruned log keeps cannot be read")]
+    Kept(#[source] io::Error),
+    #[error("entry {index} was pruned")]
+    Pruned { index: u64 },
     #[error("no agent is known of slot {slot}")]
     NoAgent { slot: u32 },
     #[error("entry {seq} of the chain of {agent} is not in the index")]
@@ -60,6 +64,11 @@ impl ShelfError {
     /// Whether something else should have been asked for.
     pub(crate) fn is_callers(&self) -> bool {
         matches!(self, Self::TooMany { .. })
+    }
+
+    /// Whether it was there and is not any more.
+    pub(crate) fn is_pruned(&self) -> bool {
+        matches!(self, Self::Pruned { .. })
     }
 }
 
@@ -168,7 +177,13 @@ impl Store for Shelf<'_> {
     }
 
     fn entry(&self, index: u64) -> Result<Vec<u8>, ShelfError> {
-        self.shared.segments.entry(index).map_err(ShelfError::Read)
+        match self.shared.segments.entry(index) {
+            Err(ReadError::Missing { .. }) if let Some(pruned) = self.shared.pruned() => {
+                let kept = pruned.kept.entry(index).map_err(ShelfError::Kept)?;
+                kept.ok_or(ShelfError::Pruned { index })
+            }
+            entry => entry.map_err(ShelfError::Read),
+        }
     }
 
     fn hashes(&self, level: u8, start: u64, out: &mut [Hash]) -> Result<(), ShelfError> {
