@@ -8,7 +8,7 @@ use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog, scenarios};
 use fixtures_tsa::{Authority, Certificate};
 use ledger_history::fleet::{Selection, verify as verify_fleet};
 use ledger_history::interval::{
-    IntervalProof, IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
+    IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
 };
 use ledger_protocol::body::VerdictResult;
 use ledger_timestamp::Authorities;
@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 
-use crate::alterations::{ALTERATIONS, FULL_ALTERATIONS, authorities, authority_token, records, rich};
+use crate::alterations::{ALTERATIONS, Alteration, FULL_ALTERATIONS, authorities, authority_token, records, rich};
 use crate::fleet::{self, fleet, made};
 
 /// What the auditor of a case takes from elsewhere.
@@ -122,6 +122,22 @@ impl Opinions {
         assert!(other.is_empty(), "{} disagree:\n{}", other.len(), other.join("\n"));
     }
 }
+
+/// What the altered parts of `alterations` leave out.
+const MORE_ALTERATIONS: &[Alteration] = &[
+    ("a consistency proof from nowhere", "consistency", |p| p.start = None),
+    ("no terms", "terms-end", |p| p.terms.entries.clear()),
+    ("no terms at all", "terms-end", |p| {
+        p.terms.entries.clear();
+        p.terms.before = messages::Digest::ZERO;
+    }),
+    ("no evidence", "evidence-missing", |p| p.evidence.clear()),
+    ("a stamp of nothing", "stamp-note", |p| {
+        p.start = None;
+        p.start_to_end.clear();
+        p.stamps.push(Stamp { note: StampedNote::Start, token: ByteBuf::new() });
+    }),
+];
 
 fn said<T: Serialize>(answer: Result<T, IntervalRefused>) -> Value {
     match answer {
@@ -243,23 +259,11 @@ fn both_refuse_every_altered_part_for_the_same_reason() {
         alter(&mut proof);
         opinions.interval(*what, &agent, &auditor, &proof.encode());
     }
-    let more: &[(&str, fn(&mut IntervalProof))] = &[
-        ("a consistency proof from nowhere", |p| p.start = None),
-        ("no terms", |p| p.terms.entries.clear()),
-        ("no terms at all", |p| {
-            p.terms.entries.clear();
-            p.terms.before = messages::Digest::ZERO;
-        }),
-        ("no evidence", |p| p.evidence.clear()),
-        ("a stamp of nothing", |p| {
-            p.start = None;
-            p.start_to_end.clear();
-            p.stamps.push(Stamp { note: StampedNote::Start, token: ByteBuf::new() });
-        }),
-    ];
-    for (what, alter) in more {
+    for (what, name, alter) in MORE_ALTERATIONS {
         let mut proof = good.clone();
         alter(&mut proof);
+        let refused = auditor.ask(|trust| verify(&proof.encode(), &agent, trust)).unwrap_err();
+        assert_eq!(refused.name(), *name, "{what}");
         opinions.interval(*what, &agent, &auditor, &proof.encode());
     }
     for (at, kind) in records(&good.tree) {
@@ -300,7 +304,8 @@ fn both_know_quorums_of_quorums_and_keys_of_both_kinds() {
     let (log, _, agent, good, _) = rich();
     let (auditor, mut opinions) = (Auditor::of(&log), Opinions::new());
     let keys: Vec<String> = log.keys().witnesses().iter().map(|witness| witness.verifier().to_string()).collect();
-    let witnesses = format!("witness a {}\nwitness b {}\n\twitness c {} https://c.example\n", keys[0], keys[1], keys[2]);
+    let witnesses =
+        format!("witness a {}\nwitness b {}\n\twitness c {} https://c.example\n", keys[0], keys[1], keys[2]);
     for rule in [
         "quorum c\n",
         "group all all a b c\nquorum all\n",
