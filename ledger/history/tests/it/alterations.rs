@@ -18,35 +18,11 @@ use serde_bytes::ByteBuf;
 
 use crate::support::{check, request, run, run_with, witnessed};
 
-/// A log with everything in it, and a proof of its middle.
-fn rich() -> (SyntheticLog, Witnesses, AgentId, IntervalProof, Request) {
-    let (mut log, witnesses) = witnessed();
-    let agent = log.enrol("hypervisor-1");
-    let other = log.enrol("hypervisor-2");
-    let third = log.enrol("hypervisor-3");
-    for agent in [&agent, &other, &third] {
-        log.policy(agent, 10_000, 10_000);
-    }
-    log.close();
-    run(&mut log, &[&agent, &other], 300);
-    run_with(&mut log, &[&agent, &other, &third], 20, VerdictResult::Fail);
-    log.policy(&agent, 10_000, 9_000);
-    run(&mut log, &[&agent, &other], 300);
-    let request = request(&log, &agent, BEGIN + 200, BEGIN + 500);
-    let proof = prove(&log, &request).unwrap();
-    (log, witnesses, agent, proof, request)
-}
+/// What is altered, the check that refuses it, and how.
+pub(crate) type Alteration = (&'static str, &'static str, fn(&mut IntervalProof));
 
-fn flip(bytes: &mut ByteBuf, at: usize) {
-    bytes[at] ^= 1;
-}
-
-#[test]
-fn each_altered_part_is_refused_by_its_own_check() {
-    let (log, witnesses, agent, good, _) = rich();
-    check(&log, Some(&witnesses), &agent, &good.encode()).unwrap();
-    type Alteration = (&'static str, &'static str, fn(&mut IntervalProof));
-    let alterations: &[Alteration] = &[
+/// Every structural part of a proof.
+pub(crate) const ALTERATIONS: &[Alteration] = &[
         ("another version", "version", |p| p.version = 2),
         ("another agent", "agent", |p| p.agent = "hypervisor-2".parse().unwrap()),
         ("the end before the begin", "interval", |p| p.to = p.from - 1),
@@ -116,9 +92,46 @@ fn each_altered_part_is_refused_by_its_own_check() {
         ("a token of nothing", "stamp-form", |p| {
             p.stamps.push(Stamp { note: StampedNote::Last, token: ByteBuf::from([0x30, 0]) });
         }),
-    ];
+];
+
+/// The entries of a full proof.
+pub(crate) const FULL_ALTERATIONS: &[Alteration] = &[
+        ("one left out", "full-chain", |p| drop(p.entries.remove(4))),
+        ("two exchanged", "full-chain", |p| p.entries.swap(4, 5)),
+        ("cut at the end", "full-leaf", |p| drop(p.entries.pop())),
+        ("cut at the begin", "full-leaf", |p| drop(p.entries.drain(..2))),
+        ("one of another agent", "full-chain", |p| p.entries[3] = p.end.entry.clone()),
+];
+
+/// A log with everything in it, and a proof of its middle.
+pub(crate) fn rich() -> (SyntheticLog, Witnesses, AgentId, IntervalProof, Request) {
+    let (mut log, witnesses) = witnessed();
+    let agent = log.enrol("hypervisor-1");
+    let other = log.enrol("hypervisor-2");
+    let third = log.enrol("hypervisor-3");
+    for agent in [&agent, &other, &third] {
+        log.policy(agent, 10_000, 10_000);
+    }
+    log.close();
+    run(&mut log, &[&agent, &other], 300);
+    run_with(&mut log, &[&agent, &other, &third], 20, VerdictResult::Fail);
+    log.policy(&agent, 10_000, 9_000);
+    run(&mut log, &[&agent, &other], 300);
+    let request = request(&log, &agent, BEGIN + 200, BEGIN + 500);
+    let proof = prove(&log, &request).unwrap();
+    (log, witnesses, agent, proof, request)
+}
+
+fn flip(bytes: &mut ByteBuf, at: usize) {
+    bytes[at] ^= 1;
+}
+
+#[test]
+fn each_altered_part_is_refused_by_its_own_check() {
+    let (log, witnesses, agent, good, _) = rich();
+    check(&log, Some(&witnesses), &agent, &good.encode()).unwrap();
     let mut wrong = Vec::new();
-    for (what, name, alter) in alterations {
+    for (what, name, alter) in ALTERATIONS {
         let mut proof = good.clone();
         alter(&mut proof);
         let refused = check(&log, Some(&witnesses), &agent, &proof.encode()).expect_err(what);
@@ -130,7 +143,7 @@ fn each_altered_part_is_refused_by_its_own_check() {
 }
 
 /// Where records of the opened tree begin, with their first byte.
-fn records(tree: &[u8]) -> Vec<(usize, u8)> {
+pub(crate) fn records(tree: &[u8]) -> Vec<(usize, u8)> {
     let mut at = 0;
     let mut found = Vec::new();
     while at < tree.len() {
@@ -218,15 +231,7 @@ fn altered_entries_of_a_full_proof_are_refused() {
     request.full = true;
     let good = prove(&log, &request).unwrap();
     check(&log, Some(&witnesses), &agent, &good.encode()).unwrap();
-    type Alteration = (&'static str, &'static str, fn(&mut IntervalProof));
-    let alterations: &[Alteration] = &[
-        ("one left out", "full-chain", |p| drop(p.entries.remove(4))),
-        ("two exchanged", "full-chain", |p| p.entries.swap(4, 5)),
-        ("cut at the end", "full-leaf", |p| drop(p.entries.pop())),
-        ("cut at the begin", "full-leaf", |p| drop(p.entries.drain(..2))),
-        ("one of another agent", "full-chain", |p| p.entries[3] = p.end.entry.clone()),
-    ];
-    for (what, name, alter) in alterations {
+    for (what, name, alter) in FULL_ALTERATIONS {
         let mut proof = good.clone();
         alter(&mut proof);
         let refused = check(&log, Some(&witnesses), &agent, &proof.encode()).expect_err(what);
@@ -287,13 +292,13 @@ fn sums_of_pieces_are_those_of_the_leaves() {
     );
 }
 
-fn authority_token(authority: &Authority, data: &[u8]) -> Vec<u8> {
+pub(crate) fn authority_token(authority: &Authority, data: &[u8]) -> Vec<u8> {
     let request = TimestampRequest::new(&openssl::sha::sha256(data), Nonce::new(&[7; 16]));
     let answer = TimestampResponse::parse(&authority.reply(&request.to_der())).unwrap();
     answer.into_token().unwrap().to_der().to_vec()
 }
 
-fn authorities(authority: &Authority) -> Authorities {
+pub(crate) fn authorities(authority: &Authority) -> Authorities {
     let mut roots = Authorities::new();
     roots.trust_pem(&authority.read("ca.pem")).unwrap();
     roots
