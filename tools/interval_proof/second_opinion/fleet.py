@@ -70,7 +70,7 @@ def one(machine, start_body, end_body):
         terms = ground.Terms(machine.terms, machine.agent)
         terms.ends_at(row.terms)
         policies = terms.below(None, POLICY)
-        stated_labels = labels(policies[-1].fields) if policies else None
+        stated_labels = labels(policies[-1].fields) if policies else []
     stated = {
         "agent": machine.agent, "slot": machine.slot, "known_at_start": before is not None,
         "at_end": STATUS[row.status], "last": row.aggregate.last if row.aggregate.n else None,

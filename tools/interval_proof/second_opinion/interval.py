@@ -90,21 +90,24 @@ def check_terms(found):
         while at < len(terms.values) and terms.values[at] != leaf.terms:
             at += 1
         check(at < len(terms.values), "terms-of-leaf", f"leaf {leaf.number}")
-        first = at if first is None else first
-    if not terms.begins:
-        governed = first is not None and any(entry.kind == entries.POLICY for entry in terms.entries[:first])
-        check(governed, "terms-short", "the policy at the begin is not shown")
+        if first is None:
+            first = at
+            shown = terms.begins or any(entry.kind == entries.POLICY for entry in terms.entries[:first])
+            check(shown, "terms-short", "the policy at the begin is not shown")
+    check(terms.begins or first is not None, "terms-short", "no leaf is under the terms")
 
 
 def check_evidence(found):
     """Quotes and verdicts of opened leaves."""
     numbers = [evidence.number for evidence in found.proof.evidence]
-    check(numbers == sorted(set(numbers)), "evidence-missing", "numbers out of order")
-    for number in numbers:
-        check(number in found.leaves, "evidence-missing", f"{number} is no opened leaf")
     for leaf in (found.leaf_before, found.leaf_after):
         check(leaf is None or leaf.number in numbers, "evidence-missing", "of a leaf beside the interval")
-    found.evidence = [check_pair(evidence, found) for evidence in found.proof.evidence]
+    found.evidence, last = [], -1
+    for evidence in found.proof.evidence:
+        grows = evidence.number in found.leaves and evidence.number > last
+        check(grows, "evidence-missing", f"{evidence.number} is no opened leaf, or out of order")
+        last = evidence.number
+        found.evidence.append(check_pair(evidence, found))
 
 
 def check_pair(evidence, found):
@@ -132,7 +135,7 @@ def check_pair(evidence, found):
         check(attest.extra_data == entries.nonce(quote, asked), "nonce", what)
     if evidence.beacon is not None:
         check(sha256(evidence.beacon) == asked.beacon.note_digest, "evidence-other", f"beacon of {what}")
-    return leaf, body, attest, evidence.beacon
+    return leaf, body, attest, asked.beacon.tree_size, evidence.beacon
 
 
 def check_full(found):
@@ -145,7 +148,8 @@ def check_full(found):
     for position, data in enumerate(found.proof.entries):
         try:
             entry = entries.read_entry(data)
-            verdict = entries.read_body(entry, entries.VERDICT) if entry.kind == entries.VERDICT else None
+            closes = entry.kind == entries.VERDICT and opened is not None
+            verdict = entries.read_body(entry, entries.VERDICT) if closes else None
         except Malformed as error:
             raise Refused("full-chain", f"entry {position}: {error}") from None
         follows = before is None or (entry.seq == before.seq + 1 and entry.prev == before.hash)
@@ -153,7 +157,7 @@ def check_full(found):
         before = entry
         if entry.kind == entries.QUOTE:
             opened = entry
-        elif verdict and opened:
+        elif verdict:
             check(made < len(leaves), "full-chain", f"entry {position}: a leaf too many")
             leaf, quote, opened = leaves[made], opened, None
             same = leaf.verdict == entry.hash and leaf.seq == quote.seq and verdict.quote == quote.hash

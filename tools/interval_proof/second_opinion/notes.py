@@ -7,6 +7,9 @@ import re
 from .keys import COSIGNATURE, ECDSA, ED25519, ML_DSA, BadKey, VerifierKey, signed_all
 from .merkle import sha256
 
+# Time and signature of an ML-DSA-44 cosignature.
+ML_DSA_LINE = 8 + 2420
+BYTES_MAX, LINES_MAX = 1_000_000, 100
 SIZE = re.compile(rb"0|[1-9][0-9]{0,19}")
 
 
@@ -32,7 +35,10 @@ class Note:
         if not blank or not body or not lines.endswith(b"\n"):
             raise BadNote("no text, empty line and signature lines")
         self.text = body + b"\n"
-        self.lines = [signature_line(line) for line in lines.decode()[:-1].split("\n")]
+        lines = lines.decode()[:-1].split("\n")
+        if len(data) > BYTES_MAX or len(lines) > LINES_MAX:
+            raise BadNote("more bytes or lines than a note may have")
+        self.lines = [signature_line(line) for line in lines]
 
 
 def signature_line(line):
@@ -152,8 +158,12 @@ def open_checkpoint(data, trust):
         known.update({(key.name, key.id): (name, key) for name, key in trust.policy.witnesses.items()})
     for name, key_id, signature in note.lines:
         witness, key = known.get((name, key_id), (None, None))
-        # ML-DSA-44 is not verified here: such a line counts for nothing.
-        if key is None or key.type == ML_DSA:
+        if key is None:
+            continue
+        if key.type == ML_DSA:
+            # Not verified here: counts for nothing, unless it is none at all.
+            if len(signature) != ML_DSA_LINE:
+                raise BadNote(f"a forged line of {name}")
             continue
         if witness is None:
             jobs.append((key.spki, key.type == ECDSA, note.text, signature))
@@ -169,7 +179,12 @@ def open_checkpoint(data, trust):
     if (None, None) not in claims:
         raise BadNote("not signed by the log's key")
     size, root = checkpoint_text(note.text, trust.origin)
-    return Checkpoint(size, root, dict(claim for claim in claims if claim[0] is not None), trust.policy)
+    times = {}
+    for witness, time in claims:
+        # A key counts once, with its first line.
+        times.setdefault(witness, time)
+    times.pop(None)
+    return Checkpoint(size, root, times, trust.policy)
 
 
 def checkpoint_text(text, origin):
@@ -185,4 +200,6 @@ def checkpoint_text(text, origin):
         raise BadNote("the root is no base64") from None
     if not SIZE.fullmatch(lines[1]) or int(lines[1]) >= 2**64 or len(root) != 32 or base64.b64encode(root) != lines[2]:
         raise BadNote("no size and root")
+    if lines[1] == b"0" and root != sha256():
+        raise BadNote("another root than the empty tree's")
     return int(lines[1]), root

@@ -71,9 +71,9 @@ def windows_from(terms, leaf):
 
 
 def policy_below(terms, bound):
-    """The policy listed last below a seq."""
-    policies = terms.below(bound, POLICY)
-    return policies[-1] if policies else None
+    """The policy in force right below a seq: the last one listed, unless an enrolment or retirement is after it."""
+    governing = terms.below(bound, ENROL, POLICY, RETIRE)
+    return governing[-1] if governing and governing[-1].kind == POLICY else None
 
 
 def missed_at_end(found, until):
@@ -86,7 +86,7 @@ def missed_at_end(found, until):
     if any(entry.seq > leaf.seq for entry in terms.below(bound, ENROL)):
         return 0
     policy = policy_below(terms, bound)
-    if policy is None or any(entry.seq > policy.seq for entry in terms.below(bound, ENROL, RETIRE)):
+    if policy is None:
         return 0
     return missed(leaf.time, max(until, leaf.time), policy.fields, windows_from(terms, leaf))
 
@@ -138,7 +138,7 @@ def labels(policy):
 
 def reading(one, two, found):
     """What is covered between two quotes."""
-    (leaf_one, verdict_one, attest_one, _), (leaf_two, verdict_two, attest_two, _) = one, two
+    (leaf_one, verdict_one, attest_one, *_), (leaf_two, verdict_two, attest_two, *_) = one, two
     broken, drift, one_boot = [], None, False
     if verdict_one.result != PASS or verdict_two.result != PASS:
         broken.append("failed")
@@ -152,7 +152,7 @@ def reading(one, two, found):
             broken.append("reset")
         elif restart_one != restart_two:
             broken.append("restarted")
-        if not safe_one or not safe_two:
+        if (safe_one, safe_two) != (1, 1):
             broken.append("unsafe")
         if one_boot:
             if clock_two <= clock_one:
@@ -167,12 +167,13 @@ def reading(one, two, found):
 
 def bounds(pair, found):
     """Not before and not after which second the quote was made, as far as that is proven."""
-    leaf, _, _, beacon = pair
+    leaf, _, _, tree_size, beacon = pair
     of_auditor = is_of_auditor(leaf, found.trust)
     lows = [leaf.time] if of_auditor else []
     if beacon is not None and found.trust.policy:
         try:
-            low = ground.open_checkpoint(beacon, found.trust).low
+            opened = ground.open_checkpoint(beacon, found.trust)
+            low = opened.low if opened.size == tree_size else None
         except BadNote:
             low = None
         lows += [] if low is None else [low]

@@ -8,7 +8,7 @@ use super::{FleetCensus, FleetProof, Machine};
 use crate::aggregate::Aggregate;
 use crate::census::{CensusHead, Status, Sums};
 use crate::interval::{CensusEnd, IntervalRefused, ProvenTime, StampedNote, Strength, TermKind, Terms, Trust};
-use crate::interval::{census_entry, extends, version_of};
+use crate::interval::{census_entry, extends, extends_nothing, version_of};
 use crate::json;
 use crate::node::agent_hash;
 
@@ -122,7 +122,10 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, Interva
     extends(end_note.tree_head(), last.tree_head(), &proof.end_to_note, StampedNote::Last)?;
     let (end, recorded) = check_census(&proof.end, last.tree_head(), end_note.tree_head().tree_size, CensusEnd::End)?;
     let start = match &proof.start {
-        None => None,
+        None => {
+            extends_nothing(&proof.start_to_end)?;
+            None
+        }
         Some(part) => {
             let note = trust.open(&part.note, StampedNote::Start)?;
             extends(note.tree_head(), end_note.tree_head(), &proof.start_to_end, StampedNote::End)?;

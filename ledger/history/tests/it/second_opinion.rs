@@ -159,6 +159,78 @@ fn both_state_the_same_of_days_of_every_kind() {
     opinions.compare();
 }
 
+/// What the scenarios leave out: rules that need an odd chain to be seen.
+#[test]
+fn both_state_the_same_of_odd_chains() {
+    let pass = VerdictResult::Pass;
+    let mut opinions = Opinions::new();
+    let mut ask = |name: &str, log: &SyntheticLog, agent: &AgentId, auditor: &Auditor| {
+        for (from, to) in [(100, 200), (100, 330), (290, 700), (310, 5_000), (1, 9_000), (650, 660)] {
+            for (boots, full) in [(false, false), (true, true)] {
+                let request = Request { boots, full, ..log.request(agent, BEGIN + from, BEGIN + to) };
+                if let Ok(proof) = prove(log, &request) {
+                    opinions.interval(format!("{name}: {from} to {to}"), agent, auditor, &proof.encode());
+                }
+            }
+        }
+    };
+
+    let (mut log, agent) = SyntheticLog::with_machine(3, 2);
+    log.run(&[&agent], 300, pass);
+    log.retire(&agent);
+    log.run(&[], 100, pass);
+    log.enrol("hypervisor-1");
+    log.run(&[&agent], 100, pass);
+    log.policy(&agent, 0, 5_000);
+    log.run(&[&agent], 100, pass);
+    log.policy(&agent, 20_000, 1_500);
+    log.run(&[], 100, pass);
+    ask("enrolled anew without a policy", &log, &agent, &Auditor::of(&log));
+    log.retire(&agent);
+    log.run(&[], 100, pass);
+    ask("and retired", &log, &agent, &Auditor::of(&log));
+
+    let (mut log, agent) = SyntheticLog::with_machine(3, 2);
+    let silent = log.enrol("silent");
+    log.policy(&silent, 10_000, 10_000);
+    for number in 0..20 {
+        let from = BEGIN + 310 + 15 * number;
+        log.maintenance(&agent, from, from + 10 + number);
+    }
+    log.run(&[&agent], 300, pass);
+    log.run(&[], 500, pass);
+    log.run(&[&agent], 60, pass);
+    ask("more windows than count", &log, &agent, &Auditor::of(&log));
+    ask("never a quote", &log, &silent, &Auditor::of(&log));
+
+    let (mut log, agent) = SyntheticLog::with_machine(3, 2);
+    log.run(&[&agent], 200, pass);
+    log.machine(&agent).restart_count += 1;
+    log.run(&[&agent], 50, VerdictResult::Error);
+    log.machine(&agent).safe = false;
+    log.run(&[&agent], 50, pass);
+    log.machine(&agent).ima_entries = 9;
+    log.run(&[&agent], 50, pass);
+    log.machine(&agent).ima_entries = 8;
+    let quote = log.quote_only(&agent);
+    log.verdict(&agent, quote, pass);
+    log.quote_only(&agent);
+    log.run(&[&agent], 300, pass);
+    ask("counters and lists", &log, &agent, &Auditor::of(&log));
+
+    let mut log = SyntheticLog::without_policy(3, 2);
+    log.checkpoint();
+    let agent = log.enrol("hypervisor-1");
+    log.policy(&agent, 10_000, 10_000);
+    log.run(&[&agent], 300, pass);
+    log.witness_policy();
+    log.run(&[&agent], 400, pass);
+    ask("the change to witnesses", &log, &agent, &Auditor::of(&log));
+    let policy = Some([log.keys().policy_file(), b"# mine\n".to_vec()].concat());
+    ask("another file of the same witnesses", &log, &agent, &Auditor { policy, ..Auditor::of(&log) });
+    opinions.compare();
+}
+
 #[test]
 fn both_refuse_every_altered_part_for_the_same_reason() {
     let (log, _, agent, good, request) = rich();
