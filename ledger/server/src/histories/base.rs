@@ -48,7 +48,8 @@ pub(super) fn load(root: &Folder, first: u64) -> Result<Vec<u8>, HistoriesError>
 pub(crate) fn file_for(shared: &Shared, first: u64) -> Result<Option<Vec<u8>>, HistoriesError> {
     let root = &shared.root;
     let before = first_entry(root)?;
-    if before > 0 && !exists(root, before) {
+    let file = root.file(HISTORIES_FOLDER).join(SNAPSHOT_FILE);
+    if before > 0 && !exists(root, before) && !file.exists() {
         return Ok(None);
     }
     match &shared.histories {
@@ -69,7 +70,6 @@ pub(crate) fn file_for(shared: &Shared, first: u64) -> Result<Option<Vec<u8>>, H
             }
         }
     }
-    let file = root.file(HISTORIES_FOLDER).join(SNAPSHOT_FILE);
     let mut saved = std::fs::read(&file).map_err(io("read", &file))?;
     let found = keeper::saved_size(&saved)?;
     if found < first {

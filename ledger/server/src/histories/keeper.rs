@@ -59,9 +59,6 @@ impl Keeper {
     pub(crate) fn open(root: &Folder, log: Log<'_>, durable: u64) -> Result<Self, HistoriesError> {
         let path = root.file(HISTORIES_FOLDER);
         let first = base::first_entry(root)?;
-        if first > 0 && !base::exists(root, first) {
-            return Err(HistoriesError::Pruned { first });
-        }
         let folder = root.make(HISTORIES_FOLDER).map_err(io("open", &path))?;
         folder.remove_temporary().map_err(io("clear", &path))?;
         match folder.read(SNAPSHOT_FILE).map_err(io("read", &path))? {
@@ -74,6 +71,9 @@ impl Keeper {
             None => drop(folder),
         }
         if first > 0 {
+            if !base::exists(root, first) {
+                return Err(HistoriesError::Pruned { first });
+            }
             let folder = root.make(HISTORIES_FOLDER).map_err(io("open", &path))?;
             return Self::resume(folder, &base::load(root, first)?, log, first..=durable);
         }
