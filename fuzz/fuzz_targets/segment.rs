@@ -28,12 +28,16 @@ fuzz_target!(|bytes: &[u8]| {
     file.rewind().expect("a temporary file");
     let path = std::path::PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let mut reader = scan::BatchReader::open(&path, 0, &header).expect("the header is right");
-    while let Ok(Some(batch)) = reader.next() {
-        let mut again = format::Batch::new(batch.first);
+    let flaw = loop {
+        let batch = match reader.next() {
+            Ok(Some(batch)) => batch,
+            Ok(None) => break None,
+            Err(flaw) => break Some(flaw),
+        };
+        let mut again = format::Batch::new(batch.first, Vec::new());
         for (_, entry) in batch.entries() {
-            let mut frame = Vec::new();
-            ledger_tlog::bundle::append_entry(&mut frame, entry).expect("it had this length");
-            again.push(&frame, 1);
+            ledger_tlog::bundle::append_entry(again.frames_mut(), entry).expect("it had this length");
+            again.count_in(1, &[]);
         }
         batch.answers.iter().for_each(|answer| again.remember(answer.clone()));
         let start = usize::try_from(batch.offset - format::HEADER_BYTES).expect("small");
@@ -41,6 +45,12 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(again.seal(), &batches[start..end]);
         // Behind a byte more, it is a whole batch behind a flaw.
         assert!(scan::is_complete_batch_after(&[&[1], &batches[start..end]].concat()));
+    };
+    if let Some(flaw) = flaw {
+        let offset = reader.offset();
+        let start = usize::try_from(offset - format::HEADER_BYTES).expect("small");
+        if let Some(tail) = scan::torn_tail(&path, offset, &flaw).expect("it can be read") {
+            assert!(tail == batches[start..] && !scan::is_complete_batch_after(&tail));
+        }
     }
-    let _ = scan::is_complete_batch_after(&batches);
 });

@@ -51,6 +51,19 @@ pub enum Status {
     Retired = 3,
 }
 
+impl Status {
+    /// The word for it in every output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Met => "met",
+            Self::Missed => "missed",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// What a census root commits to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CensusHead {

@@ -20,4 +20,4 @@ pub use self::statement::{Gap, IntervalStatement, ProvenTime, Strength, Term, Te
 pub use self::store::{CensusChoice, Store, StoredCensus};
 pub(crate) use self::terms::Terms;
 pub use self::verify::{Trust, Witnesses, verify};
-pub(crate) use self::verify::{census_entry, extends, version_of};
+pub(crate) use self::verify::{census_entry, extends, extends_nothing, version_of};

@@ -12,6 +12,7 @@ mod due;
 pub mod fleet;
 pub mod history;
 pub mod interval;
+mod json;
 pub mod node;
 mod peaks;
 pub mod reading;

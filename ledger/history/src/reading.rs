@@ -1,5 +1,7 @@
 //! What two quotes of one boot say about the time between them.
 
+use serde::Serialize;
+
 use crate::clock_info::ClockInfo;
 
 /// One quote, as far as the reading goes. Only quotes that passed mean anything here.
@@ -31,7 +33,8 @@ pub struct Reading {
 }
 
 /// Why nothing is covered between two quotes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Broken {
     /// The TPM's clock did not advance.
     ClockStood,
@@ -50,7 +53,7 @@ pub enum Broken {
 }
 
 /// The TPM counted another time than has gone by.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Drift {
     /// Milliseconds by the TPM.
     pub counted_ms: u64,

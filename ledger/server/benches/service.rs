@@ -89,7 +89,9 @@ async fn measure(samples: usize, time: Duration, wanted: [bool; 3]) -> Result<()
     if wants_bad_clients {
         let identity = authority.issue(&Leaf::client("hostile", Role::Service), KeyAlgorithm::EcP256)?;
         let hostile = Arc::new(Hostile::new(running.address(), &identity, authority.certificate()));
-        among_bad_clients(&senders, samples, time, &hostile, &mut report).await?;
+        for arrival in [Arrival::Staggered, Arrival::AtOnce] {
+            among_bad_clients(&senders, samples, time, (&hostile, arrival), &mut report).await?;
+        }
     }
     if wants_single {
         let mut single = Vec::new();
@@ -140,13 +142,22 @@ async fn batches(
     Ok(())
 }
 
+/// How bad clients come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Arrival {
+    /// All in one moment, as after a network's failure: each measured time begins with it.
+    AtOnce,
+    /// One after the other, spread over the time that they stay away: they are strangers to each other.
+    Staggered,
+}
+
 /// The time to an acknowledgement at a light load, by turns alone and among clients that misbehave in
 /// every way at once, each coming back when it was cut off.
 async fn among_bad_clients(
     senders: &[Sender],
     samples: usize,
     time: Duration,
-    hostile: &Arc<Hostile>,
+    (hostile, arrival): (&Arc<Hostile>, Arrival),
     report: &mut Report,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let light = Duration::from_secs_f64(LIGHT_ENTRIES as f64 * SENDERS as f64 / LIGHT_LOAD_PER_S);
@@ -159,10 +170,10 @@ async fn among_bad_clients(
         let bad = bad.map(|(number, misdeed)| {
             let (hostile, enough) = (Arc::clone(hostile), Arc::clone(&enough));
             std::thread::spawn(move || {
-                // Not all in one moment: the clients of a machine are strangers to each other.
-                std::thread::park_timeout(
-                    BAD_PAUSE.mul_f64(number as f64 / (Misdeed::ALL.len() * BAD_OF_A_KIND) as f64),
-                );
+                let share = number as f64 / (Misdeed::ALL.len() * BAD_OF_A_KIND) as f64;
+                if arrival == Arrival::Staggered {
+                    std::thread::park_timeout(BAD_PAUSE.mul_f64(share));
+                }
                 while !enough.load(Ordering::Relaxed) {
                     // What it got does not matter to it.
                     let _ = hostile.run(misdeed, || enough.load(Ordering::Relaxed));
@@ -171,7 +182,9 @@ async fn among_bad_clients(
             })
         });
         let bad: Vec<_> = bad.collect();
-        tokio::time::sleep(2 * BAD_PAUSE).await;
+        if arrival == Arrival::Staggered {
+            tokio::time::sleep(2 * BAD_PAUSE).await;
+        }
         let (_, times) = run(senders, LIGHT_ENTRIES, 2 * time, Some(light)).await?;
         enough.store(true, Ordering::Relaxed);
         for thread in bad {
@@ -183,9 +196,10 @@ async fn among_bad_clients(
         among.push(found);
         ratio.push(found / peer);
     }
-    report.add("ledger_ack_p99_alone_ms", "ms", alone);
-    report.add("ledger_ack_p99_under_bad_clients_ms", "ms", among);
-    report.add("ledger_ack_p99_under_bad_clients_ratio", "1", ratio);
+    let way = if arrival == Arrival::AtOnce { "_arriving" } else { "" };
+    report.add(&format!("ledger_ack_p99_alone{way}_ms"), "ms", alone);
+    report.add(&format!("ledger_ack_p99_under_bad_clients{way}_ms"), "ms", among);
+    report.add(&format!("ledger_ack_p99_under_bad_clients{way}_ratio"), "1", ratio);
     Ok(())
 }
 

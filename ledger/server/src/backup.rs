@@ -7,7 +7,7 @@
 mod copying;
 mod restoring;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,16 @@ use ledger_tlog::tree::TreeHead;
 use messages::Digest;
 use serde::{Deserialize, Serialize};
 
-use self::copying::Copying;
+use self::copying::{Copying, private_key_in};
 pub use self::restoring::{RestoreError, RestoreReport, RestoreRequest, restore};
 use crate::NoteFlaw;
 use crate::checkpoints::{PUBLIC_FILE, open_note};
 use crate::folder::Folder;
+use crate::histories::{HistoriesError, base};
 use crate::identity::{IdentityError, load_verifier, origin_digest};
 use crate::levels::level_bytes;
 use crate::ownership::{Ownership, OwnershipError};
-use crate::pruned::{PRUNED_FOLDER, Pruned, PrunedError, kept_name, state_name};
+use crate::pruned::{PRUNED_FOLDER, Pruned, PrunedError, histories_name, kept_name, state_name};
 use crate::segment::{BatchFlaw, BatchReader, HEADER_BYTES, Segments, header, name};
 use crate::stamps::{LOGGED, STAMPS_FOLDER, logged};
 
@@ -56,6 +57,15 @@ pub enum BackupError {
         offset: u64,
         /// What is wrong.
         source: BatchFlaw,
+    },
+    /// What the histories of a pruned log go back to is not usable.
+    #[error("the log was pruned, and what its histories go back to is not usable")]
+    Histories(#[source] HistoriesError),
+    /// A copy without keys was asked for, and there are keys in it.
+    #[error("the copy has the key {path}; name another folder, or remove it", path = path.display())]
+    HoldsKeys {
+        /// The first of them.
+        path: PathBuf,
     },
     /// The log's verifier key cannot be read.
     #[error("the log's verifier key is not usable")]
@@ -137,16 +147,29 @@ struct Manifest {
 /// earlier copy up to date.
 ///
 /// The log may be running. The signing keys are part of the copy: it is to be guarded as the log
-/// is. The bytes are on the disk when this returns.
+/// is ([`backup_without_keys`] leaves them out). The bytes are on the disk when this returns.
 ///
 /// # Errors
 /// [`BackupError`].
 pub fn backup(data: &Path, to: &Path) -> Result<BackupReport, BackupError> {
+    backup_with(data, to, false)
+}
+
+/// As [`backup`], without the keys that sign: the copy proves and shows everything, and is made a log again
+/// with keys from elsewhere ([`RestoreRequest::keys`]).
+///
+/// # Errors
+/// [`BackupError`]; [`BackupError::HoldsKeys`] if an earlier run has put keys there.
+pub fn backup_without_keys(data: &Path, to: &Path) -> Result<BackupReport, BackupError> {
+    backup_with(data, to, true)
+}
+
+fn backup_with(data: &Path, to: &Path, without_keys: bool) -> Result<BackupReport, BackupError> {
     let root = open(data)?;
     let mut attempts = 1;
     loop {
         let before = Pruned::load(&root).map_err(BackupError::Pruned)?.map(|(pruned, _)| pruned.first);
-        let copied = copy(&root, to, before.unwrap_or(0));
+        let copied = copy(&root, to, before.unwrap_or(0), without_keys);
         let after = Pruned::load(&root).map_err(BackupError::Pruned)?.map(|(pruned, _)| pruned.first);
         // Segments that were pruned meanwhile are not missing.
         if copied.is_ok() || before == after || attempts == ATTEMPTS {
@@ -161,7 +184,7 @@ pub(crate) fn is_backup(root: &Folder) -> bool {
     root.file(MANIFEST_FILE).exists()
 }
 
-fn copy(root: &Folder, to: &Path, first: u64) -> Result<BackupReport, BackupError> {
+fn copy(root: &Folder, to: &Path, first: u64, without_keys: bool) -> Result<BackupReport, BackupError> {
     let key = load_verifier(root.path()).map_err(BackupError::Identity)?;
     let note = root.read(PUBLIC_FILE).map_err(io_error("read", &root.file(PUBLIC_FILE)))?;
     let note = note.ok_or_else(|| BackupError::NoCheckpoint { path: root.path().to_owned() })?;
@@ -174,15 +197,19 @@ fn copy(root: &Folder, to: &Path, first: u64) -> Result<BackupReport, BackupErro
     if before.tree_size > tree_size {
         return Err(BackupError::Newer { path: to.to_owned(), found: before.tree_size, tree_size });
     }
+    if let Some(path) = private_key_in(&target)?.filter(|_| without_keys) {
+        return Err(BackupError::HoldsKeys { path });
+    }
     let mut copying = Copying::new(root, &target);
     for folder in [BLOBS, CHECKPOINTS, LEVELS, SEGMENTS] {
         copying.folder(folder)?;
     }
-    copying.keys()?;
+    copying.keys(without_keys)?;
     if first > 0 {
-        for name in [kept_name(first), state_name(first)] {
+        for name in [kept_name(first), state_name(first), histories_name(first)] {
             copying.file(&Path::new(PRUNED_FOLDER).join(name))?;
         }
+        histories(&mut copying, root, &target, before.first, first)?;
     }
     let (segment, segment_bytes, tokens) = segments(&mut copying, &before, first, tree_size)?;
     for level in 0..=u8::MAX {
@@ -212,6 +239,25 @@ fn copy(root: &Folder, to: &Path, first: u64) -> Result<BackupReport, BackupErro
     manifest.write(&target)?;
     let (files, bytes) = copying.written();
     Ok(BackupReport { bytes, files, origin, tree_size })
+}
+
+/// Copies of a pruned log's histories what no entry can make anew. The copy has that of an earlier prune.
+fn histories(
+    copying: &mut Copying<'_>,
+    root: &Folder,
+    target: &Folder,
+    before: u64,
+    first: u64,
+) -> Result<(), BackupError> {
+    let known: BTreeMap<PathBuf, u64> =
+        base::extents(target, before).map_err(BackupError::Histories)?.into_iter().collect();
+    for (relative, bytes) in base::extents(root, first).map_err(BackupError::Histories)? {
+        if let Some(parent) = relative.parent() {
+            copying.folder(parent)?;
+        }
+        copying.range(&relative, known.get(&relative).copied().unwrap_or(0).min(bytes), bytes)?;
+    }
+    Ok(())
 }
 
 /// What the copy has; an empty folder becomes a copy that has nothing.

@@ -39,6 +39,12 @@ pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> i
     file.write_all_at(bytes, offset)
 }
 
+/// Bytes that whoever runs this process may still write to the file system that `file` is on.
+pub(crate) fn bytes_left(file: &File) -> io::Result<u64> {
+    let found = rustix::fs::fstatvfs(file)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// Has `write` write a file that only its owner may read, replacing one of that name at once and
 /// durably; `failed` makes its error from that of the disk.
 pub(crate) fn write_secret<E>(

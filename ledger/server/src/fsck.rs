@@ -116,11 +116,14 @@ pub fn fsck_showing(config: &LogConfig, mut progress: impl FnMut(u64, u64)) -> R
             return Ok(report);
         }
     };
-    if let Err(error) = Identity::load(path) {
-        report.damage(KEY_FILE, chain(&error));
-    }
     let Folders { blobs, checkpoints, levels, root, segments } = folders;
-    check_receipt_key(&root, key.name().as_str(), &mut report);
+    // A copy may have been made without the keys that sign.
+    if !is_backup(&root) || root.file(KEY_FILE).exists() {
+        if let Err(error) = Identity::load(path) {
+            report.damage(KEY_FILE, chain(&error));
+        }
+        check_receipt_key(&root, key.name().as_str(), &mut report);
+    }
     let kept = check_kept(checkpoints, &key, &mut report);
     let lock = config.lock.clone().unwrap_or_else(|| root.file(LOCK_FOLDER));
     // A copy has no lock: the log's own says what was signed last.

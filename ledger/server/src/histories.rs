@@ -6,9 +6,10 @@
 //! ```
 //!
 //! Two threads. Neither is on the way to an answer. What they keep is a function of the entries:
-//! `histories/` may be removed while the log is stopped, and comes back the same.
+//! `histories/` may be removed while the log is stopped, and comes back the same, unless entries were pruned.
 
 mod agent_files;
+pub(crate) mod base;
 mod census_files;
 mod error;
 pub(crate) mod keeper;
@@ -54,8 +55,12 @@ pub(crate) struct Histories {
     permitted: Mutex<Option<CensusBody>>,
     /// Why no proofs are made.
     problem: Mutex<Option<String>>,
+    /// Entries of the last snapshot.
+    saved: AtomicU64,
     /// Entries taken.
     size: AtomicU64,
+    /// Entries that a snapshot is to have.
+    wanted: AtomicU64,
 }
 
 impl Histories {
@@ -67,7 +72,9 @@ impl Histories {
             path: root.join(HISTORIES_FOLDER),
             permitted: Mutex::default(),
             problem: Mutex::new(Some("the histories are being brought up to date".to_owned())),
+            saved: AtomicU64::new(0),
             size: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
         }
     }
 
@@ -92,6 +99,16 @@ impl Histories {
     /// Entries that the histories have taken.
     pub(crate) fn size(&self) -> u64 {
         self.size.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a snapshot of so many entries at least.
+    fn want_save(&self, size: u64) {
+        self.wanted.fetch_max(size, Ordering::AcqRel);
+    }
+
+    /// Entries of the last snapshot, which is on the disk with all that it rests on.
+    fn saved(&self) -> u64 {
+        self.saved.load(Ordering::Acquire)
     }
 
     /// So many censuses can be read.

@@ -34,7 +34,9 @@ mod store;
 mod trust_files;
 mod witnessing;
 
-pub use backup::{BackupError, BackupReport, RestoreError, RestoreReport, RestoreRequest, backup, restore};
+pub use backup::{
+    BackupError, BackupReport, RestoreError, RestoreReport, RestoreRequest, backup, backup_without_keys, restore,
+};
 pub use checkpoints::NoteFlaw;
 pub use engine::{AppendFailed, CHECKPOINT_INTERVAL, Ledger, LogConfig, OpenError, SEGMENT_BYTES_MAX, WHOLE_BYTES_MAX};
 pub use fsck::{Finding, FsckError, FsckReport, Severity, fsck, fsck_showing};

@@ -8,7 +8,9 @@ use messages::ledger::Info;
 
 use crate::engine::{INDEX_FOLDER, LogConfig, OpenError, inspect};
 use crate::histories::HISTORIES_FOLDER;
+use crate::histories::keeper::SNAPSHOT_FILE;
 use crate::identity::VKEY_FILE;
+use crate::pruned::PRUNED_FOLDER;
 use crate::receipts::Receipts;
 
 /// Throws the indexes away and makes them anew from segments and checkpoints, and the histories if the log
@@ -30,12 +32,25 @@ pub fn reindex_log(config: &LogConfig) -> Result<Digest, OpenError> {
         let histories = folder.join(HISTORIES_FOLDER);
         let has_histories = histories.exists();
         remove(folder.join(INDEX_FOLDER))?;
+        if folder.join(PRUNED_FOLDER).exists() {
+            // What rests on pruned entries cannot be made anew; the rest is, behind it.
+            return remove_file(histories.join(SNAPSHOT_FILE));
+        }
         remove(histories.clone())?;
         // Where it is, histories are made.
         let made = if has_histories { fs::create_dir(&histories) } else { Ok(()) };
         made.map_err(|source| OpenError::Io { operation: "create", path: histories, source })
     })?;
     opened.index_digest()
+}
+
+fn remove_file(path: PathBuf) -> Result<(), OpenError> {
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(OpenError::Io { operation: "remove", path, source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn remove(folder: PathBuf) -> Result<(), OpenError> {

@@ -160,6 +160,16 @@ pub(crate) fn kept_name(first: u64) -> String {
     format!("{first:020}{KEPT_END}")
 }
 
+/// The file that the histories go back to.
+pub(crate) fn histories_name(first: u64) -> String {
+    format!("{first:020}{HISTORIES_END}")
+}
+
+/// Which beginning a file belongs to, whichever it is.
+pub(crate) fn first_of_any(name: &str) -> Option<u64> {
+    [STATE_END, KEPT_END, HISTORIES_END].into_iter().find_map(|end| first_of(name, end))
+}
+
 /// Which beginning a file belongs to, if its name ends so.
 pub(crate) fn first_of(name: &str, end: &str) -> Option<u64> {
     let digits = name.strip_suffix(end)?;
@@ -173,7 +183,9 @@ pub(crate) const PRUNED_FOLDER: &str = "pruned";
 /// Ends of files' names.
 pub(crate) const STATE_END: &str = ".state";
 /// See [`STATE_END`].
-pub(crate) const KEPT_END: &str = ".kept";
+const KEPT_END: &str = ".kept";
+/// See [`STATE_END`].
+const HISTORIES_END: &str = ".histories";
 
 /// Leaves read at once: 128 KiB.
 const LEAVES_AT_ONCE: usize = 4_096;

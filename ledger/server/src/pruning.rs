@@ -1,7 +1,7 @@
 //! Prunes old entries: recorded first, then deleted. Source: `docs/adr/0005-pruning.md`.
 //!
 //! ```text
-//! entry on the fleet's chain, durable and under a checkpoint → state and kept entries written
+//! entry on the fleet's chain, durable and under a checkpoint → kept entries, histories and state written
 //! → segments deleted → blobs deleted → index cleaned
 //! ```
 //!
@@ -27,8 +27,9 @@ use serde_bytes::ByteBuf;
 use self::gathering::{Gathered, gather};
 use crate::engine::{AppendFailed, Ledger, OpenError, Shared, write_index};
 use crate::folder::Folder;
+use crate::histories::{HistoriesError, base};
 use crate::pruned::{
-    KEPT_END, KeptEntries, PRUNED_FOLDER, Pruned, STATE_END, Snapshot, first_of, kept_name, state_name,
+    KeptEntries, PRUNED_FOLDER, Pruned, Snapshot, first_of_any, histories_name, kept_name, state_name,
 };
 use crate::segment::{BatchFlaw, ReadError, name};
 use crate::store::IndexError;
@@ -111,6 +112,9 @@ pub enum PruneError {
         /// Why not.
         source: io::Error,
     },
+    /// The histories cannot outlive the entries.
+    #[error("the machines' histories would be lost with the entries; nothing was pruned")]
+    Histories(#[source] HistoriesError),
     /// The log was not opened.
     #[error("the log cannot be opened")]
     Open(#[source] OpenError),
@@ -142,12 +146,13 @@ impl Ledger {
         let published = shared.published().map_or(0, |published| published.size);
         let firsts = shared.segments.firsts();
         let first = boundary(shared, &firsts, request.below, published)?;
+        let histories = base::file_for(shared, first).map_err(PruneError::Histories)?;
         let before = Pruned::load(&shared.root).map_err(|error| PruneError::Open(OpenError::Pruned(error)))?;
         let mut gathered = gather(shared, before, &firsts, first)?;
         let minimum_index = first.next_multiple_of(BUNDLE_ENTRIES);
         let policy_index = self.record_prune(request, first, minimum_index)?;
         let seen = still_named(shared, first, &mut gathered.evidence)?;
-        let snapshot = save(shared, &gathered, first, minimum_index, policy_index)?;
+        let snapshot = save(shared, &gathered, histories, first, (minimum_index, policy_index))?;
         let loaded = Pruned::load(&shared.root).map_err(|error| PruneError::Open(OpenError::Pruned(error)))?;
         *shared.pruned.write().unwrap_or_else(PoisonError::into_inner) = loaded.map(|(pruned, _)| Arc::new(pruned));
         let mut doomed = gathered.evidence;
@@ -256,9 +261,9 @@ fn still_named(shared: &Shared, from: u64, doomed: &mut BTreeSet<Digest>) -> Res
 fn save(
     shared: &Shared,
     gathered: &Gathered,
+    histories: Option<Vec<u8>>,
     first: u64,
-    minimum_index: u64,
-    policy_index: u64,
+    (minimum_index, policy_index): (u64, u64),
 ) -> Result<Snapshot, PruneError> {
     let failed = |operation, path: PathBuf| move |source| PruneError::Io { operation, path, source };
     shared.levels.sync().map_err(failed("sync", shared.root.file("levels")))?;
@@ -276,8 +281,9 @@ fn save(
         root: gathered.root,
         state: gathered.state.clone(),
     };
-    let files = [(UNFINISHED.to_owned(), Vec::new()), (kept_name(first), kept), (state_name(first), snapshot.encode())];
-    for (name, bytes) in files {
+    let histories = histories.map(|histories| (histories_name(first), histories));
+    let files = [(UNFINISHED.to_owned(), Vec::new()), (kept_name(first), kept)].into_iter().chain(histories);
+    for (name, bytes) in files.chain([(state_name(first), snapshot.encode())]) {
         folder.replace(&name, &bytes).map_err(failed("write", folder.file(&name)))?;
     }
     Ok(snapshot)
@@ -311,10 +317,7 @@ fn delete(
     }
     let folder = self::folder(shared)?;
     let names = folder.names().map_err(failed("list", folder.path().to_owned()))?;
-    let old = |name: &str| {
-        let of = first_of(name, STATE_END).or_else(|| first_of(name, KEPT_END));
-        of.is_some_and(|of| of != first)
-    };
+    let old = |name: &str| first_of_any(name).is_some_and(|of| of != first);
     for name in names.iter().filter(|name| old(name)).map(String::as_str).chain([UNFINISHED]) {
         disk::remove(&folder.file(name)).map_err(failed("remove", folder.file(name)))?;
     }

@@ -9,7 +9,7 @@ mod writer;
 
 pub(crate) use self::format::{Batch, HEADER_BYTES, MARK_INTERVAL, Mark, RememberedAnswer, header, name};
 pub use self::scan::BatchFlaw;
-pub(crate) use self::scan::{BatchReader, ScannedBatch, ends_in_crash, is_complete_batch_after};
+pub(crate) use self::scan::{BatchReader, ScannedBatch, torn_tail};
 pub use self::store::ReadError;
 pub(crate) use self::store::{Extent, Location, SegmentFile, Segments};
 pub(crate) use self::writer::Writer;

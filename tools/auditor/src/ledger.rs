@@ -21,6 +21,10 @@ const PAGE_ENTRIES: u64 = 512;
 const PAGE_BYTES_MAX: usize = 512 * (ENTRY_BYTES_MAX + 32) + 64;
 /// Bytes of a checkpoint's note or a tile at most: notes are limited to 1,000,000 bytes.
 const NOTE_BYTES_MAX: usize = 1_000_000;
+/// Bytes of a bundle of entries at most: 256 of them with their lengths.
+const BUNDLE_BYTES_MAX: usize = 256 * (ENTRY_BYTES_MAX + 2);
+/// Bytes of a proof at most: 100,000 entries of about 500 bytes in a full one, 2 KB for each machine of a fleet.
+const PROOF_BYTES_MAX: usize = 256 << 20;
 /// Bytes of a number in a CBOR array at most.
 const SEQ_BYTES_MAX: usize = 16;
 /// Longest wait for one answer, its body included: 32 MiB of blob at 1 MB/s.
@@ -73,10 +77,20 @@ pub enum LedgerUnavailable {
     },
 }
 
+/// As part of a query.
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 fn hint(status: u16) -> &'static str {
     match status {
         401 | 403 => "; use a client certificate with the auditor's role",
         404 => "; is the id right, and is this the ledger's address?",
+        503 => "; it is not ready, try again in a minute",
         _ => "",
     }
 }
@@ -175,6 +189,43 @@ impl Ledger {
     /// [`LedgerUnavailable`].
     pub fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, LedgerUnavailable> {
         match self.get(&format!("/ledger/v1/blobs/{digest}"), BLOB_BYTES_MAX) {
+            Err(LedgerUnavailable::Status { status: 404 | 410, .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// A proof of all that is on record about an agent from one second to another, as bytes; unverified.
+    ///
+    /// # Errors
+    /// [`LedgerUnavailable`]; with status 503 while no census has the agent.
+    pub fn interval_proof(
+        &self,
+        agent: &AgentId,
+        (from, to): (u64, u64),
+        gap: u64,
+        (boots, full): (bool, bool),
+    ) -> Result<Vec<u8>, LedgerUnavailable> {
+        let (boots, full) = (u8::from(boots), u8::from(full));
+        let query = format!("from={from}&to={to}&gap={gap}&boots={boots}&full={full}");
+        self.get(&format!("/ledger/v1/agents/{agent}/interval-proof?{query}"), PROOF_BYTES_MAX)
+    }
+
+    /// A proof of what all machines did, as bytes; unverified. With a label, `name=value`, the machines that have it
+    /// are opened, else those on which something went wrong.
+    ///
+    /// # Errors
+    /// [`LedgerUnavailable`]; with status 503 while there is no census.
+    pub fn fleet_proof(&self, (from, to): (u64, u64), label: Option<&str>) -> Result<Vec<u8>, LedgerUnavailable> {
+        let label = label.map(|label| format!("&label={}", escaped(label))).unwrap_or_default();
+        self.get(&format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}{label}"), PROOF_BYTES_MAX)
+    }
+
+    /// A tile or a bundle of entries by its path, `None` if the ledger does not serve it.
+    ///
+    /// # Errors
+    /// [`LedgerUnavailable`].
+    pub fn resource(&self, path: &str) -> Result<Option<Vec<u8>>, LedgerUnavailable> {
+        match self.get(&format!("/{path}"), BUNDLE_BYTES_MAX) {
             Err(LedgerUnavailable::Status { status: 404 | 410, .. }) => Ok(None),
             answer => answer.map(Some),
         }

@@ -146,6 +146,9 @@ pub struct Problem {
     pub problem: String,
     /// What to do about it.
     pub remedy: &'static str,
+    /// Whether it is false; else it could not be checked.
+    #[serde(skip)]
+    pub(crate) is_false: bool,
 }
 
 impl Check {
@@ -167,14 +170,14 @@ impl Check {
 
     pub(crate) fn refute(&mut self, place: impl Into<String>, problem: impl Into<String>, remedy: &'static str) {
         self.outcome = Outcome::False;
-        self.push(Problem { place: place.into(), problem: problem.into(), remedy });
+        self.push(Problem { place: place.into(), problem: problem.into(), remedy, is_false: true });
     }
 
     pub(crate) fn doubt(&mut self, place: impl Into<String>, problem: impl Into<String>, remedy: &'static str) {
         if self.outcome == Outcome::True {
             self.outcome = Outcome::Unchecked;
         }
-        self.push(Problem { place: place.into(), problem: problem.into(), remedy });
+        self.push(Problem { place: place.into(), problem: problem.into(), remedy, is_false: false });
     }
 
     fn push(&mut self, problem: Problem) {

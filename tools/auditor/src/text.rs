@@ -98,7 +98,7 @@ fn conclude(report: &Report, out: &mut String) {
     out.push('\n');
 }
 
-fn render_check(check: &Check, out: &mut String) {
+pub(crate) fn render_check(check: &Check, out: &mut String) {
     let word = match check.outcome {
         Outcome::True => "ok",
         Outcome::False => "FALSE",

@@ -10,6 +10,8 @@ mod identity;
 mod quotes;
 pub(crate) use quotes::{Findings, values_of};
 mod releases;
+mod run;
+pub(crate) use run::{judge, read_entry};
 mod stamps;
 mod verdicts;
 mod witnesses;

@@ -16,6 +16,7 @@ use tower_service::Service;
 use super::admission::Place;
 use super::dispatch::Caller;
 use super::stream::{PatientStream, Wire};
+use super::turns::Turns;
 use super::{Limits, Shutdown};
 use crate::router::Peer;
 use crate::tls::ServerTls;
@@ -27,6 +28,7 @@ pub(super) struct Connection {
     pub(super) remote: SocketAddr,
     pub(super) shutdown: Shutdown,
     pub(super) tls: Option<ServerTls>,
+    pub(super) turns: Turns,
 }
 
 impl Connection {
@@ -36,10 +38,10 @@ impl Connection {
         S: Service<http::Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
         S: Clone,
     {
-        let Self { limits, place, remote, mut shutdown, tls } = self;
+        let Self { limits, place, remote, mut shutdown, tls, turns } = self;
         // Answers go out whole; waiting to fill a packet would only delay them.
         let _ = tcp.set_nodelay(true);
-        let handshake = tokio::time::timeout(limits.handshake_timeout, shake_hands(tcp, tls));
+        let handshake = tokio::time::timeout(limits.handshake_timeout, turns.take(shake_hands(tcp, tls)));
         let shaken = tokio::select! {
             () = shutdown.started() => return,
             shaken = handshake => shaken,

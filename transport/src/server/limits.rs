@@ -29,6 +29,10 @@ pub struct Limits {
     /// How long a TLS handshake may take: two round trips and two signatures, with room for three
     /// lost packets sent again after 1 s, then 2 s.
     pub handshake_timeout: Duration,
+    /// Handshakes that compute at one time. Each has two steps of up to a millisecond (two signatures,
+    /// a key agreement, a chain); half of the processors, and at least one, leaves the others to requests
+    /// when a thousand connections come at once. Who waits for bytes does not count.
+    pub handshakes_at_once: usize,
     /// A request's line and header fields together, in bytes (less counts as 8,192): one TLS record.
     /// The longest real one, a quote request with its nonce and mask, is below 1 KiB.
     pub head_bytes_max: usize,
@@ -55,6 +59,7 @@ impl Default for Limits {
             connections_per_ip_max: 1_024,
             drain_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(5),
+            handshakes_at_once: std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),
             head_bytes_max: 16 * 1024,
             head_timeout: Duration::from_secs(10),
             headers_max: 64,

@@ -6,6 +6,7 @@ mod dispatch;
 mod limits;
 mod shutdown;
 mod stream;
+mod turns;
 
 use std::io;
 use std::net::SocketAddr;
@@ -76,13 +77,15 @@ impl Server {
     /// Answers until `shutdown` starts, then takes no more connections, lets requests that have
     /// begun finish within [`Limits::drain_timeout`], and returns.
     ///
-    /// Handshakes, requests and handlers run in tasks of their own: none delays another. Dropping
+    /// Handshakes, requests and handlers run in tasks of their own: none waits for another, except
+    /// that handshakes compute in turns ([`Limits::handshakes_at_once`]), behind what else is ready. Dropping
     /// the future cuts all connections.
     pub async fn run(self, mut shutdown: Shutdown) -> Drained {
         let Self { address, limits, listener, router, tls } = self;
         let (unfinished, mut finished) = mpsc::channel(1);
         let service = warp::service(dispatch::Dispatcher::new(router, limits, unfinished).into_filter());
         let admission = admission::Admission::new(&limits);
+        let turns = turns::Turns::new(limits.handshakes_at_once);
         let mut connections = JoinSet::new();
         let mut failures = 0;
         loop {
@@ -107,8 +110,8 @@ impl Server {
             let Some(place) = admission.admit(remote.ip()) else {
                 continue;
             };
-            let connection =
-                connection::Connection { limits, place, remote, shutdown: shutdown.clone(), tls: tls.clone() };
+            let (shutdown, tls, turns) = (shutdown.clone(), tls.clone(), turns.clone());
+            let connection = connection::Connection { limits, place, remote, shutdown, tls, turns };
             connections.spawn(connection.serve(tcp, service.clone()));
         }
         drop((listener, service));

@@ -2,16 +2,18 @@
 
 use ledger_protocol::body::Label;
 use messages::AgentId;
+use serde::Serialize;
 
 use super::{FleetCensus, FleetProof, Machine};
 use crate::aggregate::Aggregate;
 use crate::census::{CensusHead, Status, Sums};
 use crate::interval::{CensusEnd, IntervalRefused, ProvenTime, StampedNote, Strength, TermKind, Terms, Trust};
-use crate::interval::{census_entry, extends, version_of};
+use crate::interval::{census_entry, extends, extends_nothing, version_of};
+use crate::json;
 use crate::node::agent_hash;
 
 /// What all machines did between two censuses.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct FleetStatement {
     /// First second asked about.
     pub from: u64,
@@ -26,6 +28,7 @@ pub struct FleetStatement {
     /// Machines that have ever been enrolled.
     pub slots: u32,
     /// Sums at the end.
+    #[serde(serialize_with = "json::sums")]
     pub sums: Sums,
     /// What happened between the two, on all machines.
     pub total: Totals,
@@ -40,7 +43,7 @@ pub struct FleetStatement {
 }
 
 /// Counts between two censuses.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Totals {
     /// Quotes with a verdict.
     pub quotes: u64,
@@ -55,7 +58,7 @@ pub struct Totals {
 }
 
 /// One machine between two censuses.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct MachineStatement {
     /// Its id.
     pub agent: AgentId,
@@ -64,6 +67,7 @@ pub struct MachineStatement {
     /// Whether it had a slot at the begin.
     pub known_at_start: bool,
     /// How it stands at the end.
+    #[serde(serialize_with = "json::status")]
     pub at_end: Status,
     /// Its last quote, if there is one.
     pub last: Option<u64>,
@@ -72,6 +76,7 @@ pub struct MachineStatement {
     /// What happened between the two.
     pub total: Totals,
     /// Its labels by its last policy, where they are shown.
+    #[serde(serialize_with = "json::labels")]
     pub labels: Option<Vec<Label>>,
 }
 
@@ -117,7 +122,10 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, Interva
     extends(end_note.tree_head(), last.tree_head(), &proof.end_to_note, StampedNote::Last)?;
     let (end, recorded) = check_census(&proof.end, last.tree_head(), end_note.tree_head().tree_size, CensusEnd::End)?;
     let start = match &proof.start {
-        None => None,
+        None => {
+            extends_nothing(&proof.start_to_end)?;
+            None
+        }
         Some(part) => {
             let note = trust.open(&part.note, StampedNote::Start)?;
             extends(note.tree_head(), end_note.tree_head(), &proof.start_to_end, StampedNote::End)?;

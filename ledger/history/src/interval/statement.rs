@@ -2,12 +2,16 @@
 
 use ledger_protocol::body::{AgentPolicy, Enrol, Maintenance, Retire};
 use messages::{AgentId, UnixMillis};
+use serde::Serialize;
 
 use crate::census::Status;
+use crate::json;
 use crate::reading::Reading;
 
 /// All that is on record about one agent between two times. Times are seconds since 1970.
-#[derive(Clone, Debug, Eq, PartialEq)]
+///
+/// As JSON: `docs/spec/interval-proof.md` section 10.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct IntervalStatement {
     /// The agent.
     pub agent: AgentId,
@@ -58,10 +62,12 @@ pub struct IntervalStatement {
     /// What governed the agent: from the policy in force at the begin to the census at the end, complete.
     pub terms: Vec<Term>,
     /// The agent at the census at the end.
+    #[serde(serialize_with = "json::status")]
     pub at_end: Status,
     /// Time of that census.
     pub end_clock: u64,
     /// Time of the census at the start, if there is one, and whether the agent had a slot then.
+    #[serde(serialize_with = "json::start")]
     pub start: Option<(u64, bool)>,
     /// What is covered between quotes that are shown, in order.
     pub readings: Vec<Reading>,
@@ -70,7 +76,8 @@ pub struct IntervalStatement {
 }
 
 /// What a time rests on.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Strength {
     /// The log's clock.
     Claimed,
@@ -93,7 +100,7 @@ impl Strength {
 }
 
 /// A time and what it rests on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct ProvenTime {
     /// Seconds since 1970.
     pub seconds: u64,
@@ -102,7 +109,7 @@ pub struct ProvenTime {
 }
 
 /// A time without quotes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Gap {
     /// The quote before.
     pub from: u64,

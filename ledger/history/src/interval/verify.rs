@@ -6,7 +6,7 @@ use ledger_timestamp::{Authorities, Token};
 use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint};
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::policy::{MalformedPolicy, Policy, WitnessQuorum};
-use ledger_tlog::proof::{verify_consistency, verify_inclusion};
+use ledger_tlog::proof::{ConsistencyError, verify_consistency, verify_inclusion};
 use ledger_tlog::tree::TreeHead;
 use messages::{AgentId, Digest};
 
@@ -137,9 +137,12 @@ impl Frame {
         let head = *last.tree_head();
         let end_note = trust.open(&proof.end.note, StampedNote::End)?;
         extends(end_note.tree_head(), &head, &proof.end_to_note, StampedNote::Last)?;
-        if let Some(start) = &proof.start {
-            let start_note = trust.open(&start.note, StampedNote::Start)?;
-            extends(start_note.tree_head(), end_note.tree_head(), &proof.start_to_end, StampedNote::End)?;
+        match &proof.start {
+            None => extends_nothing(&proof.start_to_end)?,
+            Some(start) => {
+                let start_note = trust.open(&start.note, StampedNote::Start)?;
+                extends(start_note.tree_head(), end_note.tree_head(), &proof.start_to_end, StampedNote::End)?;
+            }
         }
         let agent = agent_hash(&proof.agent);
         let at_end = check_census(&proof.end, proof.slot, &head, end_note.tree_head(), CensusEnd::End)?;
@@ -170,6 +173,15 @@ pub(crate) fn extends(
     note: StampedNote,
 ) -> Result<(), IntervalRefused> {
     verify_consistency(old, new, &consistency(proof)).map_err(|source| IntervalRefused::Consistency { note, source })
+}
+
+/// Without a census at the start there is nothing to extend: hashes that nobody looks at are no part of a proof.
+pub(crate) fn extends_nothing(proof: &[Digest]) -> Result<(), IntervalRefused> {
+    if proof.is_empty() {
+        return Ok(());
+    }
+    let source = ConsistencyError::Length { expected: 0, found: proof.len() };
+    Err(IntervalRefused::Consistency { note: StampedNote::End, source })
 }
 
 /// The census entry is in the log, of the checkpoint's size, and holds the slot as shown.

@@ -5,4 +5,5 @@ mod alterations;
 mod days;
 mod fleet;
 mod rebuilding;
+mod second_opinion;
 mod support;

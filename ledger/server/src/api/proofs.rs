@@ -12,7 +12,7 @@ use crate::histories::proofs::{Interval, NoProof, of_agent, of_fleet};
 pub(super) fn agent(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
     let agent = chain_of(request)?.ok_or(Refusal::NotFound("The fleet's chain has no quotes"))?;
     let parameters = Parameters::read(request, &["boots", "from", "full", "gap", "to"])?;
-    let bytes = of_agent(&ledger.shared, &agent, parameters.interval()?)?;
+    let bytes = of_agent(&ledger.shared, &agent, parameters.interval()?).map_err(|error| refusal(ledger, error))?;
     Ok(Response::new(StatusCode::OK, "application/cbor", bytes))
 }
 
@@ -20,8 +20,18 @@ pub(super) fn fleet(ledger: &Ledger, request: &Request) -> Result<Response, Refu
     let parameters = Parameters::read(request, &["from", "label", "to"])?;
     let selection = request.query.get("label").map_or(Ok(Selection::Exceptions), with_label)?;
     let (from, to) = (parameters.number("from", None)?, parameters.number("to", None)?);
-    let bytes = of_fleet(&ledger.shared, from, to, selection)?;
+    let bytes = of_fleet(&ledger.shared, from, to, selection).map_err(|error| refusal(ledger, error))?;
     Ok(Response::new(StatusCode::OK, "application/cbor", bytes))
+}
+
+/// As [`Refusal::from`]; what was pruned is answered as such.
+fn refusal(ledger: &Ledger, error: NoProof) -> Refusal {
+    match (&error, ledger.shared.pruned()) {
+        (NoProof::NotProven(NotProven::Store(store)), Some(pruned)) if store.is_pruned() => {
+            Refusal::pruned(&pruned, None)
+        }
+        _ => error.into(),
+    }
 }
 
 fn with_label(label: &str) -> Result<Selection, Refusal> {

@@ -103,7 +103,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         let name = parts.next().unwrap_or_default();
         let refused = parts.any(|part| {
             let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
-            weight.is_some_and(|weight| weight.trim_end_matches('0').trim_end_matches('.').is_empty())
+            weight.is_some_and(|weight| weight.chars().all(|digit| matches!(digit, '0' | '.')))
         });
         if name.eq_ignore_ascii_case("gzip") {
             return !refused;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{BLOBS, BackupError, SEGMENTS, file_name, io_error, open};
 use crate::folder::{Folder, TEMPORARY_PREFIX};
-use crate::pruned::{KEPT_END, PRUNED_FOLDER, STATE_END, first_of};
+use crate::pruned::{PRUNED_FOLDER, first_of_any};
 use crate::receipts::{RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE};
 use crate::segment::{Segments, name};
 
@@ -47,14 +47,25 @@ impl<'a> Copying<'a> {
         Ok(to.metadata().is_ok_and(|metadata| metadata.len() == length))
     }
 
-    /// Copies the log's keys, those that sign beside its own, and the key of receipts.
-    pub(super) fn keys(&mut self) -> Result<(), BackupError> {
+    /// Copies the log's keys, those that sign beside its own, and the key of receipts; without the
+    /// private ones if only `public` are wanted.
+    pub(super) fn keys(&mut self, public: bool) -> Result<(), BackupError> {
         for name in self.from.names().map_err(io_error("list", self.from.path()))? {
-            if name.starts_with(KEYS) || [RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE].contains(&name.as_str()) {
+            if is_key(&name) && !(public && is_private(&name)) {
                 self.file(Path::new(&name))?;
             }
         }
         Ok(())
+    }
+
+    /// Copies the private keys alone.
+    pub(super) fn private_keys(&mut self) -> Result<(), BackupError> {
+        for name in self.from.names().map_err(io_error("list", self.from.path()))? {
+            if is_key(&name) && is_private(&name) {
+                self.file(Path::new(&name))?;
+            }
+        }
+        self.sync()
     }
 
     /// Copies a file that does not change, with its mode, unless it is there; one that vanishes
@@ -135,8 +146,7 @@ impl<'a> Copying<'a> {
             firsts.into_iter().filter(|old| *old < first).map(|old| segments.file(&name(old))).collect();
         let pruned = open(&self.target(Path::new(PRUNED_FOLDER)))?;
         for name in pruned.names().map_err(io_error("list", pruned.path()))? {
-            let of = first_of(&name, STATE_END).or_else(|| first_of(&name, KEPT_END));
-            old.extend(of.filter(|of| *of != first).map(|_| pruned.file(&name)));
+            old.extend(first_of_any(&name).filter(|of| *of != first).map(|_| pruned.file(&name)));
         }
         let blobs = open(&self.target(Path::new(BLOBS)))?;
         for prefix in blobs.names().map_err(io_error("list", blobs.path()))? {
@@ -157,6 +167,23 @@ impl<'a> Copying<'a> {
         synced.map_err(io_error("sync", path))
     }
 }
+
+/// The first private key in a folder.
+pub(super) fn private_key_in(folder: &Folder) -> Result<Option<PathBuf>, BackupError> {
+    let names = folder.names().map_err(io_error("list", folder.path()))?;
+    Ok(names.iter().find(|name| is_key(name) && is_private(name)).map(|name| folder.file(name)))
+}
+
+fn is_key(name: &str) -> bool {
+    name.starts_with(KEYS) || [RECEIPT_KEY_FILE, RECEIPT_PUBLIC_FILE].contains(&name)
+}
+
+fn is_private(name: &str) -> bool {
+    name.ends_with(PRIVATE_KEY_END)
+}
+
+/// How the names of private keys end.
+const PRIVATE_KEY_END: &str = ".key";
 
 /// How the names of the files of the log's keys begin, private and public.
 const KEYS: &str = "log.";

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::checkpoints::{Checkpoints, PUBLIC_FILE, open_note};
 use crate::folder::Folder;
-use crate::identity::{IdentityError, load_verifier};
+use crate::histories::HISTORIES_FOLDER;
+use crate::identity::{Identity, IdentityError, KEY_FILE, load_verifier};
 use crate::levels::{Levels, level_bytes};
 use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER, LockError};
 use crate::pruned::PRUNED_FOLDER;
@@ -33,6 +34,8 @@ pub struct RestoreRequest {
     pub danger_new_lock: bool,
     /// The copy.
     pub from: PathBuf,
+    /// The folder of the keys that sign, if the copy was made without.
+    pub keys: Option<PathBuf>,
     /// The folder of the lock; `lock` in the new data directory if `None`.
     pub lock: Option<PathBuf>,
     /// The new data directory: empty or not there.
@@ -73,6 +76,15 @@ pub enum RestoreError {
     /// The copy's key is not usable.
     #[error("the copy's verifier key is not usable")]
     Identity(#[source] IdentityError),
+    /// The copy has no keys, and none were named.
+    #[error("the copy {path} has no keys; name the folder that has them", path = path.display())]
+    KeysMissing {
+        /// The copy.
+        path: PathBuf,
+    },
+    /// The keys cannot sign for this log.
+    #[error("the keys cannot sign for this log")]
+    Keys(#[source] IdentityError),
     /// The lock is not there or not usable.
     #[error("the lock does not say what was signed last")]
     Lock(#[source] LockError),
@@ -151,6 +163,9 @@ pub fn restore(request: &RestoreRequest) -> Result<RestoreReport, RestoreError> 
     if request.to.exists() && fs::read_dir(&request.to).is_ok_and(|mut names| names.next().is_some()) {
         return Err(RestoreError::NotEmpty { path: request.to.clone() });
     }
+    if request.keys.is_none() && !from.file(KEY_FILE).exists() {
+        return Err(RestoreError::KeysMissing { path: request.from.clone() });
+    }
     let key = load_verifier(from.path()).map_err(RestoreError::Identity)?;
     let (note, head) = signed(&from, &manifest, &key)?;
     let lock = lock(request, head, &key)?;
@@ -159,7 +174,7 @@ pub fn restore(request: &RestoreRequest) -> Result<RestoreReport, RestoreError> 
         let asked = Witnessing::begin(Some(witnesses), &key, Some((head, &note)), &Arc::new(levels));
         asked.map_err(RestoreError::Witnesses)?;
     }
-    let bytes = put(&from, &request.to, &manifest, &note).map_err(RestoreError::Copy)?;
+    let bytes = put(&from, request, &manifest, &note)?;
     if lock.is_none() {
         let path = request.lock.clone().unwrap_or_else(|| request.to.join(LOCK_FOLDER));
         tracing::error!(path = %path.display(), "a new lock is made; what was signed after this copy is signed again");
@@ -207,20 +222,41 @@ fn lock(request: &RestoreRequest, head: TreeHead, key: &NoteVerifier) -> Result<
 }
 
 /// Copies what the manifest says is complete into a folder beside the target, then gives it its name.
-fn put(from: &Folder, to: &Path, manifest: &Manifest, note: &[u8]) -> Result<u64, BackupError> {
+fn put(from: &Folder, request: &RestoreRequest, manifest: &Manifest, note: &[u8]) -> Result<u64, RestoreError> {
+    let to = request.to.as_path();
+    let unfinished = unfinished(to);
+    let bytes = fill(from, &unfinished, manifest, note).map_err(RestoreError::Copy)?;
+    if let Some(keys) = &request.keys {
+        let (keys, target) = (open(keys).map_err(RestoreError::Copy)?, open(&unfinished).map_err(RestoreError::Copy)?);
+        Copying::new(&keys, &target).private_keys().map_err(RestoreError::Copy)?;
+    }
+    // A log that cannot sign what it was restored for.
+    Identity::load(&unfinished).map_err(RestoreError::Keys)?;
+    fs::rename(&unfinished, to).map_err(failed("name", to))?;
+    if let Some(parent) = to.parent() {
+        sync_names(parent).map_err(failed("sync", parent))?;
+    }
+    Ok(bytes)
+}
+
+/// Where a log lies until it is whole.
+fn unfinished(to: &Path) -> PathBuf {
     let mut unfinished = to.as_os_str().to_owned();
     unfinished.push(".restoring");
-    let unfinished = PathBuf::from(unfinished);
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &unfinished)(error)),
+    PathBuf::from(unfinished)
+}
+
+fn fill(from: &Folder, unfinished: &Path, manifest: &Manifest, note: &[u8]) -> Result<u64, BackupError> {
+    match fs::remove_dir_all(unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", unfinished)(error)),
         _ => {}
     }
-    let target = Folder::make_private(&unfinished).map_err(io_error("make", &unfinished))?;
+    let target = Folder::make_private(unfinished).map_err(io_error("make", unfinished))?;
     let mut copying = Copying::new(from, &target);
     for folder in [BLOBS, CHECKPOINTS, LEVELS, SEGMENTS] {
         copying.folder(folder)?;
     }
-    copying.keys()?;
+    copying.keys(false)?;
     let segments = open(&from.file(SEGMENTS))?;
     let (firsts, _) = Segments::list(&segments).map_err(io_error("list", segments.path()))?;
     for first in firsts.into_iter().filter(|first| (manifest.first..=manifest.segment).contains(first)) {
@@ -239,17 +275,13 @@ fn put(from: &Folder, to: &Path, manifest: &Manifest, note: &[u8]) -> Result<u64
     }
     let is_signed = |path: &Path| super::file_name(path).parse::<u64>().is_ok_and(|size| size <= manifest.tree_size);
     copying.tree(Path::new(CHECKPOINTS), &mut |path: &Path| path.is_dir() || is_signed(path))?;
-    for folder in [BLOBS, STAMPS_FOLDER, PRUNED_FOLDER] {
+    for folder in [BLOBS, STAMPS_FOLDER, PRUNED_FOLDER, HISTORIES_FOLDER] {
         if from.file(folder).exists() {
             copying.tree(Path::new(folder), &mut |_: &Path| true)?;
         }
     }
     copying.sync()?;
     target.replace(PUBLIC_FILE, note).map_err(io_error("write", &target.file(PUBLIC_FILE)))?;
-    fs::rename(&unfinished, to).map_err(io_error("name", to))?;
-    if let Some(parent) = to.parent() {
-        sync_names(parent).map_err(io_error("sync", parent))?;
-    }
     Ok(copying.written().1)
 }
 

@@ -18,6 +18,10 @@ pub(crate) struct Backup {
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
 
+    /// Leave the keys that sign out of the copy: it need not be guarded as the log is, and `restore` asks for them.
+    #[arg(long)]
+    without_keys: bool,
+
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
@@ -32,6 +36,10 @@ pub(crate) struct Restore {
     /// Folder of the log that is to be; empty or missing.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
+
+    /// Folder with the keys that sign, if the copy was made without.
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
 
     /// Folder of the log's lock, if it is not `lock` in the data folder.
     #[arg(long, env = "ATTESTRY_LEDGER_LOCK", value_name = "DIR")]
@@ -56,7 +64,8 @@ pub(crate) struct Restore {
 }
 
 pub(crate) fn run(arguments: &Backup) -> Result<ExitCode, Box<dyn Error>> {
-    let report = ledger_server::backup(&arguments.data, &arguments.to)?;
+    let copy = if arguments.without_keys { ledger_server::backup_without_keys } else { ledger_server::backup };
+    let report = copy(&arguments.data, &arguments.to)?;
     let mut out = io::stdout().lock();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -68,9 +77,9 @@ pub(crate) fn run(arguments: &Backup) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 pub(crate) fn run_restore(arguments: Restore) -> Result<ExitCode, Box<dyn Error>> {
-    let Restore { from, to, lock, witness_policy, witness_ca, danger_new_lock, json } = arguments;
+    let Restore { from, to, keys, lock, witness_policy, witness_ca, danger_new_lock, json } = arguments;
     let witnesses = witness_policy.map(|policy| WitnessConfig::load(&policy, witness_ca.as_deref())).transpose()?;
-    let report = restore(&RestoreRequest { danger_new_lock, from, lock, to, witnesses })?;
+    let report = restore(&RestoreRequest { danger_new_lock, from, keys, lock, to, witnesses })?;
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;

@@ -39,11 +39,34 @@ pub(crate) enum Event {
     },
 }
 
+impl Event {
+    /// The event in one line, names below `folder` without it.
+    pub(crate) fn in_short(&self, folder: &Path) -> String {
+        let name = |path: &Path| path.strip_prefix(folder).unwrap_or(path).display().to_string();
+        match self {
+            Self::Create(path) => format!("create {}", name(path)),
+            Self::CreateFolder(path) => format!("create folder {}", name(path)),
+            Self::Cut(path, length) => format!("cut {} at {length}", name(path)),
+            Self::Told(what) => format!("told {what}"),
+            Self::Remove(path) => format!("remove {}", name(path)),
+            Self::Rename(from, to) => format!("rename {} to {}", name(from), name(to)),
+            Self::Secret(path, bytes) => format!("secret {}, {} bytes, durable", name(path), bytes.len()),
+            Self::Sync(path) => format!("sync {}", name(path)),
+            Self::SyncFolder(path) => format!("sync folder {}", name(path)),
+            Self::Write { path, bytes, offset } => {
+                format!("write {}, {} bytes at {offset}", name(path), bytes.len())
+            }
+        }
+    }
+}
+
 /// How operations fail.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
     /// The process ends here and now, without a destructor or a buffer written.
     Abort,
+    /// This one fails for want of room, those after it do not.
+    Full,
     /// This one fails, those after it do not.
     Once,
     /// This one and all after it fail, as if the process had been killed: nothing more arrives.
@@ -189,17 +212,24 @@ pub(super) fn torn<'a>(path: &Path, bytes: &'a [u8], offset: u64) -> Option<(&'a
 
 impl State {
     fn strike(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
-        match &mut self.armed {
+        let failure = match &mut self.armed {
             None => return Ok(()),
             Some((left, _)) if *left > 0 => {
                 *left -= 1;
                 return Ok(());
             }
-            Some((_, Fault::Stop | Fault::Abort)) => {}
-            Some((_, Fault::Once)) => self.armed = None,
-        }
+            Some((_, Fault::Stop | Fault::Abort)) => io::Error::other(FAILURE),
+            Some((_, Fault::Full)) => {
+                self.armed = None;
+                io::ErrorKind::StorageFull.into()
+            }
+            Some((_, Fault::Once)) => {
+                self.armed = None;
+                io::Error::other(FAILURE)
+            }
+        };
         self.struck.get_or_insert_with(what);
-        Err(io::Error::other("a failure made by the test"))
+        Err(failure)
     }
 
     fn kill(&self) {
@@ -219,5 +249,7 @@ fn watching(path: &Path) -> Option<Arc<Disk>> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+const FAILURE: &str = "a failure made by the test";
 
 static DISKS: Mutex<Vec<Arc<Disk>>> = Mutex::new(Vec::new());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,8 +29,7 @@ use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER};
 use crate::ownership::Ownership;
 use crate::pruned::{Pruned, PrunedError, Snapshot};
 use crate::segment::{
-    BatchFlaw, BatchReader, Location, MARK_INTERVAL, Mark, SegmentFile, Segments, Writer, header,
-    is_complete_batch_after, name,
+    BatchReader, Location, MARK_INTERVAL, Mark, SegmentFile, Segments, Writer, header, name, torn_tail,
 };
 use crate::store::{Finished, Index, IndexError};
 
@@ -495,13 +494,9 @@ fn read_segments(
                 }
                 Err(flaw) => {
                     let offset = reader.offset();
-                    if !is_last || matches!(flaw, BatchFlaw::Io(_)) {
-                        return Err(damaged(offset, flaw));
-                    }
-                    let tail = tail(&path, offset).map_err(|source| io_error("read", &path, source))?;
-                    if is_complete_batch_after(&tail) {
-                        return Err(damaged(offset, flaw));
-                    }
+                    let tail = if is_last { torn_tail(&path, offset, &flaw) } else { Ok(None) };
+                    let tail = tail.map_err(|source| io_error("read", &path, source))?;
+                    let tail = tail.ok_or_else(|| damaged(offset, flaw))?;
                     cut(root, &path, *first, offset, &tail)?;
                     break;
                 }
@@ -511,14 +506,6 @@ fn read_segments(
         files.push(Arc::new(shared));
     }
     Ok(files)
-}
-
-fn tail(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
-    Ok(tail)
 }
 
 /// Cuts off a batch that was never finished, keeping its bytes aside for whoever wants to know.

@@ -96,14 +96,7 @@ impl AgentFiles {
         let mut there = HashSet::new();
         for (slot, end, path) in self.list()? {
             let found = fs::metadata(&path).map_err(io("look at", &path))?.len();
-            let expected = match end.as_str() {
-                TERMS => {
-                    let terms = read_terms_at(&path)?;
-                    terms.iter().filter(|index| **index < history.size()).count() as u64 * TERM_BYTES as u64
-                }
-                LEAVES => history.leaves(slot) * LEAF_BYTES as u64,
-                level => level.parse().map_or(0, |level: u32| nodes(history.leaves(slot), level) * NODE_BYTES as u64),
-            };
+            let expected = extent(history, slot, &end, &path)?;
             match found {
                 _ if expected == 0 => fs::remove_file(&path).map_err(io("remove", &path))?,
                 _ if found < expected => return Err(HistoriesError::Short { path, expected, found }),
@@ -129,6 +122,18 @@ impl AgentFiles {
         Ok(())
     }
 
+    /// Every file that `history` rests on, relative to the folder of the histories, and as many of its bytes.
+    pub(super) fn extents(&self, history: &History) -> Result<Vec<(PathBuf, u64)>, HistoriesError> {
+        let mut extents = Vec::new();
+        for (slot, end, path) in self.list()? {
+            let bytes = extent(history, slot, &end, &path)?;
+            if bytes > 0 {
+                extents.push((self::path(Path::new(AGENTS_FOLDER), slot, &end), bytes));
+            }
+        }
+        Ok(extents)
+    }
+
     /// Every file: slot, end of the name, path.
     fn list(&self) -> Result<Vec<(u32, String, PathBuf)>, HistoriesError> {
         let mut files = Vec::new();
@@ -147,6 +152,18 @@ impl AgentFiles {
         }
         Ok(files)
     }
+}
+
+/// Bytes of a file that `history` rests on; what is behind them is newer.
+fn extent(history: &History, slot: u32, end: &str, path: &Path) -> Result<u64, HistoriesError> {
+    Ok(match end {
+        TERMS => {
+            let terms = read_terms_at(path)?;
+            terms.iter().filter(|index| **index < history.size()).count() as u64 * TERM_BYTES as u64
+        }
+        LEAVES => history.leaves(slot) * LEAF_BYTES as u64,
+        level => level.parse().map_or(0, |level: u32| nodes(history.leaves(slot), level) * NODE_BYTES as u64),
+    })
 }
 
 /// Leaves of an agent's tree.

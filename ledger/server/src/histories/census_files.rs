@@ -145,6 +145,11 @@ impl CensusRecord {
     }
 }
 
+/// The two files of `count` censuses and their bytes.
+pub(super) fn extents(count: u64, rows_bytes: u64) -> [(PathBuf, u64); 2] {
+    [(PathBuf::from(RECORDS_FILE), count * RECORD_BYTES as u64), (PathBuf::from(ROWS_FILE), rows_bytes)]
+}
+
 /// A census with all its rows.
 pub(super) fn read(histories: &Path, number: u64) -> Result<Census, HistoriesError> {
     let CensusRecord { prefix_size, clock, .. } = CensusRecord::read(histories, number)?;

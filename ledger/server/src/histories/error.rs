@@ -12,6 +12,12 @@ use crate::segment::ReadError;
 /// Why histories are not kept. The log goes on without them.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoriesError {
+    /// The snapshot that a pruned log's histories go back to is not what was written.
+    #[error("{path} is damaged; restore it from a backup", path = path.display())]
+    Base {
+        /// The file.
+        path: PathBuf,
+    },
     /// An entry does not decode.
     #[error("entry {index} is malformed")]
     Entry {
@@ -56,11 +62,25 @@ pub enum HistoriesError {
         /// Why not.
         source: io::Error,
     },
+    /// A prune needs a snapshot of the histories that they do not come to.
+    #[error("the histories were not saved with {first} entries, which a prune needs: {reason}")]
+    NotSaved {
+        /// Entries that it must have at least.
+        first: u64,
+        /// Why not.
+        reason: String,
+    },
     /// The snapshot is of another log than this one.
-    #[error("the snapshot is of {size} entries that are not this log's first ones")]
+    #[error("the snapshot is of {size} entries that are not this log's first ones, or too few")]
     OtherLog {
         /// Entries it covers.
         size: u64,
+    },
+    /// Entries were pruned while no histories were kept.
+    #[error("the log was pruned up to entry {first} while it kept no histories: they cannot be made any more")]
+    Pruned {
+        /// First entry that has its body.
+        first: u64,
     },
     /// An entry that the histories do not take.
     #[error("the histories do not take an entry")]

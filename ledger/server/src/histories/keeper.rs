@@ -1,7 +1,8 @@
 //! Takes entries one after the other and keeps what they come to.
 
 use std::fs::{self, File};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
+use std::path::{Path, PathBuf};
 
 use ledger_history::history::{CensusCheck, History, Step, WITNESS_ROLE};
 use ledger_protocol::body::{Body, PolicyBody};
@@ -12,10 +13,10 @@ use ledger_tlog::tree::TreeError;
 use messages::{Digest, cbor};
 use serde_bytes::ByteBuf;
 
-use super::HISTORIES_FOLDER;
 use super::agent_files::AgentFiles;
-use super::census_files::CensusFiles;
+use super::census_files::{self, CensusFiles};
 use super::error::{HistoriesError, io};
+use super::{HISTORIES_FOLDER, base};
 use crate::blobs::Blobs;
 use crate::engine::chain;
 use crate::folder::Folder;
@@ -53,19 +54,28 @@ pub(crate) struct Keeper {
 type Saved = (u64, Digest, Vec<Option<Digest>>, u64, u64, u64, ByteBuf);
 
 impl Keeper {
-    /// Takes up the histories in the data directory `root`, or begins anew if they are of no use.
+    /// Takes up the histories in the data directory `root`, or begins anew if they are of no use: with the first
+    /// entry, or where a pruned log's histories go back to.
     pub(crate) fn open(root: &Folder, log: Log<'_>, durable: u64) -> Result<Self, HistoriesError> {
         let path = root.file(HISTORIES_FOLDER);
+        let first = base::first_entry(root)?;
         let folder = root.make(HISTORIES_FOLDER).map_err(io("open", &path))?;
         folder.remove_temporary().map_err(io("clear", &path))?;
         match folder.read(SNAPSHOT_FILE).map_err(io("read", &path))? {
-            Some(saved) => match Self::resume(folder, &saved, log, durable) {
+            Some(saved) => match Self::resume(folder, &saved, log, first..=durable) {
                 Ok(keeper) => return Ok(keeper),
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "the histories are made anew from the entries");
                 }
             },
             None => drop(folder),
+        }
+        if first > 0 {
+            if !base::exists(root, first) {
+                return Err(HistoriesError::Pruned { first });
+            }
+            let folder = root.make(HISTORIES_FOLDER).map_err(io("open", &path))?;
+            return Self::resume(folder, &base::load(root, first)?, log, first..=durable);
         }
         fs::remove_dir_all(&path).map_err(io("remove", &path))?;
         let folder = root.make(HISTORIES_FOLDER).map_err(io("create", &path))?;
@@ -80,15 +90,12 @@ impl Keeper {
         })
     }
 
-    fn resume(folder: Folder, saved: &[u8], log: Log<'_>, durable: u64) -> Result<Self, HistoriesError> {
-        let saved: Saved = cbor::decode(saved).map_err(HistoriesError::Saved)?;
-        let (version, root, witness, count, rows_bytes, censused, history) = saved;
-        if version != VERSION {
-            return Err(HistoriesError::Version { expected: VERSION, found: version });
-        }
+    /// Goes on behind a snapshot whose size is one of `sizes`.
+    fn resume(folder: Folder, saved: &[u8], log: Log<'_>, sizes: RangeInclusive<u64>) -> Result<Self, HistoriesError> {
+        let (_, root, witness, count, rows_bytes, censused, history) = decode(saved)?;
         let history = History::restore(&history).map_err(HistoriesError::Snapshot)?;
         let size = history.size();
-        if size > durable || root_at(log.levels, size)? != root {
+        if !sizes.contains(&size) || root_at(log.levels, size)? != root {
             return Err(HistoriesError::OtherLog { size });
         }
         let agents = AgentFiles::new(folder.path());
@@ -111,6 +118,11 @@ impl Keeper {
     /// Whether a census would cover more than the last one.
     pub(super) fn has_news(&self) -> bool {
         self.history.covered() > self.censused
+    }
+
+    /// Entries of the last snapshot.
+    pub(super) fn saved(&self) -> u64 {
+        self.saved
     }
 
     /// Entries since the last snapshot.
@@ -223,12 +235,37 @@ impl Keeper {
     }
 }
 
-/// Brings the histories of a stopped log up to date, if it has any; returns their digest.
+fn decode(saved: &[u8]) -> Result<Saved, HistoriesError> {
+    let saved: Saved = cbor::decode(saved).map_err(HistoriesError::Saved)?;
+    match saved.0 {
+        VERSION => Ok(saved),
+        found => Err(HistoriesError::Version { expected: VERSION, found }),
+    }
+}
+
+/// Entries of a snapshot.
+pub(super) fn saved_size(saved: &[u8]) -> Result<u64, HistoriesError> {
+    Ok(History::restore(&decode(saved)?.6).map_err(HistoriesError::Snapshot)?.size())
+}
+
+/// The files in the folder `histories` that a snapshot rests on, relative to it, and as many of their bytes.
+pub(super) fn extents(histories: &Path, saved: &[u8]) -> Result<Vec<(PathBuf, u64)>, HistoriesError> {
+    let (_, _, _, count, rows_bytes, _, history) = decode(saved)?;
+    let history = History::restore(&history).map_err(HistoriesError::Snapshot)?;
+    let mut extents = AgentFiles::new(histories).extents(&history)?;
+    extents.extend(census_files::extents(count, rows_bytes));
+    Ok(extents)
+}
+
+/// Brings the histories of a log up to date that nobody keeps meanwhile, if it has any; returns their digest.
 pub(crate) fn bring_up(root: &Folder, log: Log<'_>, size: u64) -> Result<Option<Digest>, HistoriesError> {
     if !root.file(HISTORIES_FOLDER).exists() {
         return Ok(None);
     }
-    let mut keeper = Keeper::open(root, log, size)?;
+    let mut keeper = match Keeper::open(root, log, size) {
+        Err(HistoriesError::Pruned { .. }) => return Ok(None),
+        opened => opened?,
+    };
     keeper.advance(log, size)?;
     keeper.save(log.levels).map(Some)
 }
@@ -248,7 +285,8 @@ fn root_at(levels: &Levels, size: u64) -> Result<Digest, HistoriesError> {
 
 const VERSION: u64 = 1;
 
-const SNAPSHOT_FILE: &str = "snapshot";
+/// The snapshot's file in the folder of the histories.
+pub(crate) const SNAPSHOT_FILE: &str = "snapshot";
 
 /// Entries read in one go: a few megabytes, of which nothing stays.
 const CHUNK_ENTRIES: usize = 8_192;

@@ -39,9 +39,13 @@ impl Keeping {
         let shared = std::sync::Arc::clone(&self.appender.shared);
         let Some(histories) = &shared.histories else { return };
         if let Err(error) = self.follow(&shared, histories) {
+            let told = match &error {
+                HistoriesError::Pruned { .. } => error.to_string(),
+                _ => "the histories are not kept; the ledger's log says why".to_owned(),
+            };
             let error = chain(&error);
             tracing::error!(error, "the histories are kept no longer; restart the ledger when the cause is mended");
-            histories.set_problem(Some("the histories are not kept; the ledger's log says why".to_owned()));
+            histories.set_problem(Some(told));
         }
     }
 
@@ -50,6 +54,7 @@ impl Keeping {
         let root = histories.path.parent().unwrap_or(&histories.path);
         let root = Folder::open(root).map_err(super::error::io("open", root))?;
         let mut keeper = Keeper::open(&root, log, shared.durable_size())?;
+        histories.saved.store(keeper.saved(), Ordering::Release);
         let mut goes_on = true;
         let mut ending: Option<Instant> = None;
         loop {
@@ -79,7 +84,7 @@ impl Keeping {
             histories.set_problem(None);
             self.record_witnesses(shared, &keeper);
             self.take_census(histories, &mut keeper);
-            self.save(shared, &mut keeper)?;
+            self.save(shared, histories, &mut keeper)?;
             let size = keeper.size();
             let quiet = LOOK.min(self.config.epoch);
             // One look for many batches: nobody waits for this thread.
@@ -129,11 +134,13 @@ impl Keeping {
         histories.permit(None);
     }
 
-    fn save(&mut self, shared: &Shared, keeper: &mut Keeper) -> Result<(), HistoriesError> {
+    fn save(&mut self, shared: &Shared, histories: &Histories, keeper: &mut Keeper) -> Result<(), HistoriesError> {
+        let wanted = histories.wanted.load(Ordering::Acquire) > keeper.saved();
         let hourly = self.saved.elapsed() >= SAVE_INTERVAL && keeper.unsaved() > 0;
-        if hourly || keeper.unsaved() >= SAVE_ENTRIES {
+        if wanted || hourly || keeper.unsaved() >= SAVE_ENTRIES {
             keeper.save(&shared.levels)?;
             self.saved = Instant::now();
+            histories.saved.store(keeper.saved(), Ordering::Release);
         }
         Ok(())
     }

@@ -72,6 +72,7 @@ impl Recording {
 
     /// Whether an entry before `size` that was not looked at is not the log's own.
     fn has_news(&mut self, shared: &Shared, size: u64) -> Result<bool, ReadError> {
+        self.looked = self.looked.max(shared.pruned().map_or(0, |pruned| pruned.first));
         if self.looked >= size {
             return Ok(false);
         }

@@ -42,6 +42,8 @@ pub(crate) enum ShelfError {
     Histories(#[source] HistoriesError),
     #[error("the index cannot be read")]
     Index(#[source] IndexError),
+    #[error("a small entry that outlived a prune cannot be read")]
+    Kept(#[source] io::Error),
     #[error("no agent is known of slot {slot}")]
     NoAgent { slot: u32 },
     #[error("entry {seq} of the chain of {agent} is not in the index")]
@@ -50,6 +52,8 @@ pub(crate) enum ShelfError {
     NoNote { size: u64 },
     #[error("the checkpoint of {size} entries cannot be read")]
     Note { size: u64, source: io::Error },
+    #[error("entry {index} was pruned")]
+    Pruned { index: u64 },
     #[error("an entry cannot be read")]
     Read(#[source] ReadError),
     #[error("a full proof of {found} entries was asked for; expected at most {FULL_ENTRIES_MAX}")]
@@ -60,6 +64,11 @@ impl ShelfError {
     /// Whether something else should have been asked for.
     pub(crate) fn is_callers(&self) -> bool {
         matches!(self, Self::TooMany { .. })
+    }
+
+    /// Whether an entry is needed that this log has no more.
+    pub(crate) fn is_pruned(&self) -> bool {
+        matches!(self, Self::Pruned { .. })
     }
 }
 
@@ -97,13 +106,15 @@ impl<'a> Shelf<'a> {
             let middle = low.midpoint(high);
             if read(middle)?.clock.seconds < second { low = middle + 1 } else { high = middle }
         }
-        let usable = |record: &CensusRecord| record.index.is_some_and(|index| index < tree_size);
+        // A census whose entry was pruned can be shown to nobody.
+        let first = self.shared.pruned().map_or(0, |pruned| pruned.first);
+        let usable = |record: &CensusRecord| record.index.is_some_and(|index| (first..tree_size).contains(&index));
         if matches!(choice, CensusChoice::After(_)) {
             for number in low..shown {
                 let record = read(number)?;
                 match record.index {
                     Some(index) if index >= tree_size => break,
-                    Some(_) if record.clock.seconds >= second => return Ok(Some((number, record))),
+                    Some(_) if usable(&record) && record.clock.seconds >= second => return Ok(Some((number, record))),
                     _ => {}
                 }
             }
@@ -168,7 +179,12 @@ impl Store for Shelf<'_> {
     }
 
     fn entry(&self, index: u64) -> Result<Vec<u8>, ShelfError> {
-        self.shared.segments.entry(index).map_err(ShelfError::Read)
+        match (self.shared.segments.entry(index), self.shared.pruned()) {
+            (Err(ReadError::Missing { .. }), Some(pruned)) if index < pruned.first => {
+                pruned.kept.entry(index).map_err(ShelfError::Kept)?.ok_or(ShelfError::Pruned { index })
+            }
+            (read, _) => read.map_err(ShelfError::Read),
+        }
     }
 
     fn hashes(&self, level: u8, start: u64, out: &mut [Hash]) -> Result<(), ShelfError> {

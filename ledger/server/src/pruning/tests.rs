@@ -11,7 +11,8 @@ use messages::ledger::{Head, IdempotencyKey};
 use tempfile::TempDir;
 
 use super::*;
-use crate::disk::faults::{Fault, Watched};
+use crate::disk::faults::{Event, Fault, Watched};
+use crate::disk::power_cut::{Arrival, Chance, LostSync, PowerCut};
 use crate::{LogConfig, export, fsck, reindex};
 
 fn scratch() -> TempDir {
@@ -268,4 +269,81 @@ fn a_prune_stopped_at_any_operation_is_finished_or_has_not_begun() {
         assert_eq!(reindex(&path).unwrap(), grown, "{struck}");
     }
     assert!(stopped > 30, "{stopped} operations");
+}
+
+/// Everything that a log did to its files up to its prune's end, and how much of it before the prune.
+struct Recorded {
+    before: usize,
+    events: Vec<Event>,
+    folder: TempDir,
+    size: u64,
+}
+
+impl Recorded {
+    fn make() -> Self {
+        let folder = scratch();
+        let live = folder.path().join("live");
+        fs::create_dir(&live).unwrap();
+        let watched = Watched::new(&live);
+        begin(&live.join("log"));
+        let ledger = Ledger::open(&config(&live.join("log"))).unwrap();
+        let size = ledger.shared.durable_size();
+        let before = watched.events().len();
+        ledger.prune(&ask(60)).unwrap();
+        let events = watched.events();
+        drop(ledger);
+        Self { before, events, folder, size }
+    }
+
+    /// Cuts the power after each operation of the prune, in four ways; how often, and how often it was decided.
+    fn cut(&self, lost: Option<LostSync>) -> Result<(usize, usize), String> {
+        let (live, state) = (self.folder.path().join("live"), self.folder.path().join("state"));
+        let mut disk = PowerCut::losing(lost);
+        let mut chance = Chance::new(7);
+        let (mut cuts, mut decided) = (0, 0);
+        for (number, event) in self.events.iter().enumerate() {
+            disk.follow(event);
+            if number < self.before {
+                continue;
+            }
+            for way in 0..4 {
+                let arrival = match way {
+                    0 => Arrival::Nothing,
+                    1 => Arrival::All,
+                    2 => Arrival::Prefix(&mut chance),
+                    _ => Arrival::Subset(&mut chance),
+                };
+                disk.strike(&live, &state, arrival).unwrap();
+                let judged = self.judge(&state.join("log"), number + 1 == self.events.len());
+                fs::remove_dir_all(&state).unwrap();
+                decided += usize::from(judged.map_err(|wrong| format!("{event:?}, way {way}: {wrong}"))?);
+                cuts += 1;
+            }
+        }
+        Ok((cuts, decided))
+    }
+
+    /// The log starts with all its entries, pruned or not; tells whether it is.
+    fn judge(&self, log: &Path, ended: bool) -> Result<bool, String> {
+        let ledger = Ledger::open(&config(log)).map_err(|error| crate::engine::chain(&error))?;
+        let pruned = ledger.shared.pruned().is_some();
+        if ledger.shared.durable_size() <= self.size || (ended && !pruned) {
+            return Err(format!("{} entries, pruned: {pruned}", ledger.shared.durable_size()));
+        }
+        drop(ledger);
+        let report = fsck(log).unwrap();
+        if report.is_sound() { Ok(pruned) } else { Err(format!("{:?}", report.findings)) }
+    }
+}
+
+#[test]
+fn a_power_cut_after_any_operation_of_a_prune_leaves_a_whole_log() {
+    let recorded = Recorded::make();
+    let (cuts, decided) = recorded.cut(None).unwrap();
+    assert!(cuts > 100 && decided > 20 && cuts > decided, "{cuts}, {decided}");
+    for kind in [LostSync::Bytes("pruned"), LostSync::Names("pruned")] {
+        let noticed = recorded.cut(Some(kind)).err();
+        let noticed = noticed.unwrap_or_else(|| panic!("{kind:?} is not missed"));
+        eprintln!("{kind:?}: {noticed}");
+    }
 }

@@ -253,7 +253,7 @@ fn fill(file: &mut BufReader<File>, out: &mut [u8]) -> Result<(), BatchFlaw> {
 ///
 /// One write is on its way at a time. So behind a batch that was never finished there is nothing,
 /// and a whole batch behind a flawed one shows that the flawed one was damaged later.
-pub(crate) fn is_complete_batch_after(tail: &[u8]) -> bool {
+pub(super) fn is_complete_batch_after(tail: &[u8]) -> bool {
     let mut from = 0;
     while let Some(found) = tail.get(from..).and_then(|rest| find(rest, TRAILER_MAGIC)) {
         let magic = from + found;
@@ -265,11 +265,26 @@ pub(crate) fn is_complete_batch_after(tail: &[u8]) -> bool {
     false
 }
 
-/// Whether `tail`, which begins with a flawed batch, ends as what a crash leaves: in the middle of the
-/// batch, or in zeros that were written ahead of it.
-pub(crate) fn ends_in_crash(flaw: &BatchFlaw, tail: &[u8]) -> bool {
-    let zeros = tail.iter().rev().take_while(|byte| **byte == 0).count();
-    (matches!(flaw, BatchFlaw::Truncated) || zeros >= SLACK_BYTES_LEAST) && !is_complete_batch_after(tail)
+/// The bytes of the log's last file from the flawed batch at `offset` on, if they are what a crash leaves
+/// of a batch that was never acknowledged; `None` if the file was damaged.
+///
+/// A crash leaves any part of the last write, over zeros also with holes in it. So it neither leaves a
+/// whole batch behind the flawed one, nor a batch whose checksum is right and whose content is not.
+pub(crate) fn torn_tail(path: &Path, offset: u64, flaw: &BatchFlaw) -> io::Result<Option<Vec<u8>>> {
+    match flaw {
+        BatchFlaw::Checksum { .. } | BatchFlaw::TooLong | BatchFlaw::Trailer | BatchFlaw::Truncated => {}
+        BatchFlaw::Answers(_)
+        | BatchFlaw::Count { .. }
+        | BatchFlaw::First { .. }
+        | BatchFlaw::Header { .. }
+        | BatchFlaw::Io(_)
+        | BatchFlaw::Slack { .. } => return Ok(None),
+    }
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok((!is_complete_batch_after(&tail)).then_some(tail))
 }
 
 /// Whether the trailer magic at `magic` ends a whole batch that does not begin where `tail` does.
@@ -292,9 +307,6 @@ fn is_complete_batch(tail: &[u8], magic: usize) -> bool {
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
-
-/// Zeros at a file's end that are no accident of a checksum.
-const SLACK_BYTES_LEAST: usize = 16;
 
 /// Far above what is ever sealed: 4 MiB, and one request of 8 MiB on top of it.
 const BATCH_BYTES_MAX: usize = 64 << 20;

@@ -11,6 +11,7 @@ use messages::Digest;
 use messages::ledger::IdempotencyKey;
 
 use super::*;
+use crate::disk::faults::{Fault, Watched};
 use crate::folder::Folder;
 use crate::store::Index;
 
@@ -115,7 +116,10 @@ fn a_torn_tail_of_any_length_is_found_and_nothing_before_it_lost() {
         let (entries, flaw) = scan(&path);
         assert_eq!(entries, 4, "cut at {length}");
         assert_eq!(flaw.is_some(), length > kept, "cut at {length}");
-        assert!(!is_complete_batch_after(&whole[kept..length]), "cut at {length}");
+        if let Some(flaw) = flaw {
+            let tail = torn_tail(&path, kept as u64, &flaw).unwrap();
+            assert_eq!(tail.as_deref(), Some(&whole[kept..length]), "cut at {length}");
+        }
     }
 }
 
@@ -131,10 +135,10 @@ fn any_flipped_byte_is_found_and_told_from_a_torn_tail_by_the_batch_behind_it() 
         flipped[at] ^= 0x10;
         fs::write(&path, &flipped).unwrap();
         let (entries, flaw) = scan(&path);
-        assert!(flaw.is_some(), "byte {at}");
+        let flaw = flaw.unwrap_or_else(|| panic!("byte {at}"));
         assert_eq!(entries, if at < first_end { 0 } else { 4 }, "byte {at}");
         if (64..first_end).contains(&at) {
-            assert!(is_complete_batch_after(&flipped[64..]), "byte {at}");
+            assert_eq!(torn_tail(&path, 64, &flaw).unwrap(), None, "byte {at}");
         }
     }
 }
@@ -209,9 +213,63 @@ fn a_batch_of_which_any_blocks_did_not_arrive_is_cut_and_nothing_before_it_lost(
         assert_eq!(entries, if whole { 124 } else { 4 }, "{arrived:b}");
         assert_eq!(flaw.is_some(), !whole && arrived != 0, "{arrived:b}");
         if let Some(flaw) = flaw {
-            assert!(!is_complete_batch_after(&torn[start..]) && ends_in_crash(&flaw, &torn[start..]), "{arrived:b}");
+            assert_eq!(torn_tail(&path, start as u64, &flaw).unwrap().unwrap(), torn[start..], "{arrived:b}");
         }
     }
+}
+
+#[test]
+fn a_whole_batch_in_the_wrong_place_is_no_torn_tail() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), u64::MAX, &[4]);
+    let path = folder.path().join(name(0));
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes.extend_from_slice(batch(7, 3).seal());
+    fs::write(&path, &bytes).unwrap();
+    let (entries, flaw) = scan(&path);
+    let flaw = flaw.unwrap();
+    assert!(entries == 4 && matches!(flaw, BatchFlaw::First { expected: 4, found: 7 }), "{flaw:?}");
+    assert_eq!(torn_tail(&path, end as u64, &flaw).unwrap(), None);
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let flaw = scan(&path).1.unwrap();
+    assert_eq!(torn_tail(&path, end as u64, &flaw).unwrap().unwrap(), bytes[end..bytes.len() - 1]);
+}
+
+#[test]
+fn a_batch_is_kept_where_there_is_no_room_for_zeros_and_they_take_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name(0));
+    // A file begins with six operations; then come the batch and the zeros.
+    let (batch_number, zeros_number) = (6, 7);
+    let begin = || {
+        let _ = fs::remove_file(&path);
+        let index = Arc::new(Index::open(&folder.path().join("index")).unwrap());
+        let segments = Arc::new(Segments::new(Folder::open(folder.path()).unwrap(), Vec::new(), index));
+        Writer::new(segments, ORIGIN, u64::MAX).unwrap()
+    };
+    let watched = Watched::new(folder.path());
+    let mut writer = begin();
+    watched.arm(zeros_number, Fault::Full);
+    let mut end = 64;
+    for (first, count) in [(0, 4), (4, 3), (7, 3)] {
+        writer.append(&mut batch(first, count)).unwrap();
+        end += batch(first, count).seal().len();
+        assert_eq!(fs::read(&path).unwrap().len(), end, "a file without zeros");
+    }
+    assert!(watched.struck().is_some() && scan(&path).1.is_none());
+    drop(writer);
+
+    watched.disarm();
+    let mut writer = begin();
+    watched.arm(batch_number, Fault::Full);
+    assert_eq!(writer.append(&mut batch(0, 4)).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    drop(writer);
+
+    watched.disarm();
+    let mut writer = begin();
+    watched.arm(zeros_number, Fault::Once);
+    writer.append(&mut batch(0, 4)).expect_err("another failure than want of room says that the disk is not well");
 }
 
 #[test]

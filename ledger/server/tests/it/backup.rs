@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ledger_server::{
-    BackupError, Ledger, LockError, OpenError, PruneBelow, PruneRequest, RestoreError, RestoreRequest, backup, fsck,
-    info, restore,
+    BackupError, Ledger, LockError, OpenError, PruneBelow, PruneRequest, RestoreError, RestoreRequest, backup,
+    backup_without_keys, fsck, info, restore,
 };
 
 use crate::entries::{action, fleet, request};
@@ -40,6 +40,7 @@ fn is_sound(path: &Path) -> u64 {
 fn ask(rig: &Rig, from: &Path, to: &Path) -> RestoreRequest {
     RestoreRequest {
         danger_new_lock: false,
+        keys: None,
         from: from.to_owned(),
         lock: rig.lock.clone(),
         to: to.to_owned(),
@@ -253,4 +254,46 @@ fn a_copy_follows_what_is_pruned_and_is_restored_pruned() {
     let fresh = rig.beside("fresh-copy");
     backup(&config.path, &fresh).unwrap();
     is_sound(&fresh);
+}
+
+#[test]
+fn a_copy_without_keys_holds_none_and_is_made_a_log_with_those_of_the_log_alone() {
+    let rig = rig();
+    grow(&rig, 0..5);
+    let copied = rig.beside("copy");
+    backup_without_keys(&rig.data(), &copied).unwrap();
+    let private = |path: &Path| {
+        let names = fs::read_dir(path).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".key")).collect::<Vec<_>>()
+    };
+    assert!(private(&copied).is_empty() && private(&rig.data()).len() == 2);
+    is_sound(&copied);
+    let size = info_of(&rig).durable_size;
+    let keys = rig.beside("keys");
+    fs::create_dir(&keys).unwrap();
+    for name in private(&rig.data()) {
+        fs::copy(rig.data().join(&name), keys.join(&name)).unwrap();
+    }
+    fs::rename(rig.data(), rig.beside("lost")).unwrap();
+    let refused = restore(&ask(&rig, &copied, &rig.data()));
+    assert!(matches!(refused, Err(RestoreError::KeysMissing { .. })), "{refused:?}");
+    let other = Rig::new();
+    grow(&other, 0..1);
+    let refused = restore(&RestoreRequest { keys: Some(other.data()), ..ask(&rig, &copied, &rig.data()) });
+    assert!(matches!(refused, Err(RestoreError::Keys(_))), "another log's: {refused:?}");
+    assert!(!rig.data().exists());
+    let asked = RestoreRequest { keys: Some(keys), ..ask(&rig, &copied, &rig.data()) };
+    assert_eq!(restore(&asked).unwrap().tree_size, size);
+    grow(&rig, 10..11);
+    // Keys do not come into a copy made without, nor stay in one that had them.
+    let with = rig.beside("with");
+    backup(&rig.data(), &with).unwrap();
+    assert!(matches!(backup_without_keys(&rig.data(), &with), Err(BackupError::HoldsKeys { .. })));
+    let to = rig.beside("by-command");
+    assert!(command(&rig, &to).arg("--without-keys").status().unwrap().success());
+    assert!(private(&to).is_empty());
+}
+
+fn info_of(rig: &Rig) -> messages::ledger::Info {
+    ledger_server::info_of(&rig.log_config()).unwrap().0
 }

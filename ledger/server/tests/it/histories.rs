@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use ledger_client::{AppendError, LedgerClient, RequestError};
 use ledger_history::fleet as fleet_proof;
 use ledger_history::interval::{IntervalProof, IntervalStatement, Strength, Trust, verify};
@@ -21,32 +21,33 @@ use ledger_tlog::key::NoteVerifier;
 use messages::ledger::{Head, Item};
 use messages::{AgentId, Digest};
 use serde_bytes::ByteBuf;
+use transport::client::Outgoing;
 
 use crate::entries::{action, agent, enrol, fleet, group, item, linked_verdict};
-use crate::rig::{Caller, Rig, get};
+use crate::rig::{Caller, Rig, get, send};
 
 const EPOCH: Duration = Duration::from_millis(100);
 
-fn rig() -> Rig {
+pub(crate) fn rig() -> Rig {
     let mut rig = Rig::new();
     rig.interval = Duration::from_millis(40);
     rig.histories = Some(HistoriesConfig { epoch: EPOCH, idle_checkpoint_interval: Duration::from_millis(200) });
     rig
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// A machine whose quotes answer their nonces.
-struct Machine {
-    id: AgentId,
+pub(crate) struct Machine {
+    pub(crate) id: AgentId,
     head: Head,
     resets: u32,
 }
 
 impl Machine {
-    async fn enrol(client: &LedgerClient, name: &str, slot: u64, role: &str) -> Self {
+    pub(crate) async fn enrol(client: &LedgerClient, name: &str, slot: u64, role: &str) -> Self {
         let policy = PolicyBody::Agent(AgentPolicy {
             interval_ms: 1_000,
             tolerance_ms: 60_000,
@@ -70,7 +71,7 @@ impl Machine {
         Ok(())
     }
 
-    async fn quote(&mut self, client: &LedgerClient, result: VerdictResult) -> Result<(), AppendError> {
+    pub(crate) async fn quote(&mut self, client: &LedgerClient, result: VerdictResult) -> Result<(), AppendError> {
         let beacon = client.beacon().await.map_err(|_| AppendError::Unavailable { attempts: 0, source: None })?;
         let salt = Digest([9; 32]);
         let nonce = NonceInputs { beacon, agent: &self.id, head: self.head, salt }.derive();
@@ -103,13 +104,19 @@ impl Machine {
 }
 
 /// The statement of a proof, verified with the log's key alone.
-fn stated(proof: &[u8], id: &AgentId, key: &NoteVerifier) -> IntervalStatement {
+pub(crate) fn stated(proof: &[u8], id: &AgentId, key: &NoteVerifier) -> IntervalStatement {
     let trust = Trust { origin: "ledger.test/log", log: key, witnesses: None, authorities: None };
     verify(proof, id, &trust).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// Asks again until the proof counts `quotes`.
-async fn proof_of(client: &LedgerClient, id: &AgentId, span: (u64, u64), quotes: u64, key: &NoteVerifier) -> Vec<u8> {
+pub(crate) async fn proof_of(
+    client: &LedgerClient,
+    id: &AgentId,
+    span: (u64, u64),
+    quotes: u64,
+    key: &NoteVerifier,
+) -> Vec<u8> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let told = match client.interval_proof(id, span.0, span.1, &["boots=1"]).await {
@@ -135,7 +142,7 @@ fn count(entries: &[Entry], kind: Kind) -> usize {
 }
 
 /// Every file of the histories.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -414,5 +421,47 @@ async fn without_histories_nothing_goes_on_record_by_itself_and_no_proofs_are_ma
     assert_eq!(fleet_entries(&client).await.len(), 3);
     let refused = client.interval_proof(&agent("node-0"), 1, 2, &[]).await.unwrap_err();
     assert!(matches!(refused, RequestError::Status { status: StatusCode::NOT_FOUND, .. }), "{refused}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pruned_log_still_proves_what_came_after_and_says_what_is_gone() {
+    let mut rig = rig();
+    rig.segment_bytes_max = 20_000;
+    let served = rig.serve().await;
+    let (client, key) = (rig.ledger_client(&served.url), rig.key());
+    let mut machine = Machine::enrol(&client, "node-0", 0, "hypervisor").await;
+    let begin = now();
+    for _ in 0..60 {
+        machine.quote(&client, VerdictResult::Pass).await.unwrap();
+    }
+    // A second of its own, so that an interval can begin after it.
+    let middle = now() + 1;
+    while now() <= middle {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for _ in 0..60 {
+        machine.quote(&client, VerdictResult::Pass).await.unwrap();
+    }
+    proof_of(&client, &machine.id, (begin - 1, now() + 3_600), 120, &key).await;
+    let wanted = r#"{"below": 100, "reason": "old"}"#;
+    let prune = Outgoing::new(Method::POST, format!("{}/ledger/v1/prune", served.url))
+        .with_body("application/json", wanted.to_owned());
+    let pruned = send(&rig.http(Caller::Admin), prune).await;
+    assert_eq!(pruned.status, StatusCode::OK, "{:?}", pruned.body);
+    // The first 60 quotes are in sums still, and the last of them is shown, from a segment that is there.
+    let proof = proof_of(&client, &machine.id, (middle, now() + 3_600), 60, &key).await;
+    assert!(stated(&proof, &machine.id, &key).before.is_some());
+    let full = format!("/ledger/v1/agents/node-0/interval-proof?from={}&to={}&full=1", begin - 1, now() + 3_600);
+    assert_eq!(get(&rig.http(Caller::Auditor), &served.url, &full).await.status, StatusCode::GONE);
+    served.stop().await;
+    // Made anew they cannot be: reindexing leaves them as they are.
+    let grown = files(&rig.data().join("histories"));
+    let digest = reindex(&rig.data()).unwrap();
+    assert!(files(&rig.data().join("histories")) == grown);
+    assert_eq!(reindex(&rig.data()).unwrap(), digest);
+    let served = rig.serve().await;
+    let client = rig.ledger_client(&served.url);
+    proof_of(&client, &machine.id, (middle, now() + 3_600), 60, &key).await;
     served.stop().await;
 }

@@ -11,6 +11,7 @@ mod hostile;
 mod keys;
 mod lock;
 mod monitoring;
+mod pruned_histories;
 mod pruning;
 mod receipts;
 mod rig;

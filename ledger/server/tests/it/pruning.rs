@@ -1,7 +1,8 @@
 //! A pruned log as its readers meet it, and prunes as an operator asks for them.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 use ledger_protocol::Entry;
@@ -13,7 +14,7 @@ use serde_bytes::ByteBuf;
 use transport::client::{Answer, Outgoing};
 
 use crate::entries::{action, agent, enrol, fleet, group, request, retire};
-use crate::rig::{Caller, Rig, body, get, send};
+use crate::rig::{Caller, Rig, body, copy, get, send};
 
 /// A log of one agent that comes and goes, in small segments.
 fn grown() -> Rig {
@@ -149,4 +150,51 @@ fn a_stopped_log_is_pruned_from_the_command_line() {
     assert_eq!(grown.0.minimum_index, report["minimum_index"].as_u64().unwrap());
     assert_eq!(reindex(&rig.data()).unwrap(), grown.1);
     assert!(fsck(&rig.data()).unwrap().is_sound());
+}
+
+#[test]
+fn a_prune_killed_at_any_instant_is_whole_or_not_begun_after_the_next_start() {
+    let grown = grown();
+    let prune = |rig: &Rig| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_attestry-ledger"));
+        command.arg("prune").arg("--data").arg(rig.data()).args(["--below", "400", "--reason", "r"]);
+        command.env("RUST_LOG", "off").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let of_its_own = |number: u32| {
+        let rig = Rig::new();
+        copy(&grown.data(), &rig.data());
+        make_private(&rig.data());
+        (rig, number)
+    };
+    let (rig, _) = of_its_own(0);
+    let begun = Instant::now();
+    assert!(prune(&rig).wait().unwrap().success());
+    let whole = begun.elapsed();
+    let (mut pruned, runs) = (0, 12);
+    for (rig, number) in (0..runs).map(of_its_own) {
+        let mut process = prune(&rig);
+        std::thread::sleep(whole.mul_f64(f64::from(number) / f64::from(runs)));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let found = fsck(&rig.data()).unwrap();
+        let mended = found.findings.iter().all(|finding| finding.text.contains("the next start"));
+        assert!(found.is_sound() || mended, "run {number}: {:?}", found.findings);
+        let ledger = Ledger::open(&rig.log_config()).unwrap();
+        let minimum = ledger.info().unwrap().minimum_index;
+        assert!(minimum == 0 || minimum == 512, "{minimum}");
+        pruned += u32::from(minimum > 0);
+        drop(ledger);
+        assert!(fsck(&rig.data()).unwrap().is_sound());
+        assert!(minimum > 0 || prune(&rig).wait().unwrap().success());
+        let after = info(&rig.data()).unwrap();
+        assert_eq!(after.0.minimum_index, 512);
+        assert_eq!(reindex(&rig.data()).unwrap(), after.1);
+    }
+    eprintln!("{runs} prunes of about {whole:?} were killed; {pruned} had been decided");
+}
+
+/// Copies have the modes that new folders have.
+fn make_private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use fixtures_tsa::{Authority, Certificate};
 use http::{Method, StatusCode};
-use ledger_protocol::body::{Body, TimestampBody};
+use ledger_history::interval::{Strength, Trust, verify};
+use ledger_protocol::body::{Body, TimestampBody, VerdictResult};
 use ledger_protocol::{Entry, Kind};
 use ledger_server::{StampingAuthority, StampingConfig, fsck};
 use ledger_timestamp::Authorities;
@@ -19,6 +20,7 @@ use transport::server::{Drained, Limits, Server, Shutdown, ShutdownHandle};
 use transport::tls::{ClientTls, ClientTlsConfig, HostNames};
 
 use crate::entries::{action, fleet};
+use crate::histories::{self, Machine};
 use crate::rig::{Caller, Rig, Served, body};
 
 /// What an authority does with a request.
@@ -320,4 +322,39 @@ fn two_authorities_of_one_name_are_refused() {
     };
     assert!(named(["a", "b"]).is_ok());
     assert!(named(["a", "a"]).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_of_an_interval_ends_in_a_stamped_checkpoint_and_carries_the_tokens() {
+    let tsa = Tsa::new(100, false).await;
+    let mut rig = histories::rig();
+    stamped_by(&mut rig, &[("tsa1", &tsa)], &[&tsa], Duration::from_millis(100));
+    let served = rig.serve().await;
+    let (client, begin, key) = (rig.ledger_client(&served.url), histories::now() - 1, rig.key());
+    let mut machine = Machine::enrol(&client, "node-1", 0, "hypervisor").await;
+    machine.quote(&client, VerdictResult::Pass).await.unwrap();
+    let end = histories::now();
+    let mut authorities = Authorities::new();
+    authorities.trust_pem(&tsa.authority.read("ca.pem")).unwrap();
+    let trust = Trust { origin: "ledger.test/log", log: &key, witnesses: None, authorities: Some(&authorities) };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let stamped = loop {
+        assert!(Instant::now() < deadline, "no stamped proof");
+        // Something to stamp.
+        client.append(fleet(vec![action("x")])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let Ok(proof) = client.interval_proof(&machine.id, begin, end, &[]).await else { continue };
+        let statement = verify(&proof, &machine.id, &trust).unwrap_or_else(|error| panic!("{error:?}"));
+        let stamped = statement.committed_by.iter().find(|time| time.strength == Strength::Stamped).copied();
+        if let (Some(stamped), 1) = (stamped, statement.quotes) {
+            break stamped;
+        }
+    };
+    assert!(stamped.seconds >= end, "nobody stamps what is not there yet");
+    // Later stamps do not replace an earlier one, which bounds more.
+    let again = client.interval_proof(&machine.id, begin, end, &[]).await.unwrap();
+    let again = verify(&again, &machine.id, &trust).unwrap();
+    let again = again.committed_by.iter().find(|time| time.strength == Strength::Stamped).unwrap();
+    assert!(again.seconds <= stamped.seconds);
+    served.stop().await;
 }

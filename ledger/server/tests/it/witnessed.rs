@@ -393,6 +393,7 @@ async fn a_copy_that_a_witness_knows_to_be_old_is_not_restored() {
     served.stop().await;
     let request = ledger_server::RestoreRequest {
         danger_new_lock: true,
+        keys: None,
         from: copied.clone(),
         lock: Some(rig.beside("new-lock")),
         to: rig.beside("restored"),
@@ -462,6 +463,46 @@ async fn the_witness_policy_is_on_record_whenever_it_changes_and_times_rest_on_i
         served.stop().await;
     }
     assert_eq!(expected.len(), 3);
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_quorum_is_late_is_not_ready_until_it_is_there() {
+    let (mut rig, log) = begun().await;
+    let witnesses = Witnesses::new(2);
+    let first = witnesses.run(0, &log).await;
+    rig.witnesses = Some(witnesses.config(2));
+    rig.monitoring.uncovered_max = Duration::from_secs(5);
+    rig.monitoring.unwitnessed_periods_max = 1;
+    // Such entries have a checkpoint long before they are late.
+    rig.interval = Duration::from_millis(50);
+    let served = rig.serve().await;
+    let client = rig.http(Caller::Service);
+    size(&append(&client, &served.url, 1, "?ack=committed").await);
+    let reasons = async || {
+        let answer = get(&client, &served.url, "/readyz").await;
+        let told: Value = serde_json::from_slice(&answer.body).unwrap();
+        (answer.status, told["reasons"].to_string())
+    };
+    assert_eq!(reasons().await, (StatusCode::OK, "[]".to_owned()), "not late yet");
+    let wait = async |wanted: StatusCode| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let (status, told) = reasons().await;
+            if status == wanted {
+                return told;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{told}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let told = wait(StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(told.contains("quorum of witnesses") && !told.contains("wait for a checkpoint"), "{told}");
+    let second = witnesses.run(1, &log).await;
+    size(&append(&client, &served.url, 2, "?ack=witnessed").await);
+    assert_eq!(wait(StatusCode::OK).await, "[]");
+    served.stop().await;
     first.stop().await;
     second.stop().await;
 }

@@ -9,17 +9,39 @@ use messages::Digest;
 
 use crate::{
     bundle::{Bundle, blob_path},
-    history::History,
+    history::{Decoded, History},
     report::{Check, CheckName},
 };
 
 /// The blobs that came with the bundle and are what their names say.
 pub(super) struct Blobs<'a> {
-    bundle: &'a Bundle,
+    read: Box<Reading<'a>>,
     kept: BTreeMap<Digest, Vec<u8>>,
 }
 
-impl Blobs<'_> {
+/// How a blob is read; its digest is checked by the reader of this.
+type Reading<'a> = dyn Fn(&Digest) -> Option<Vec<u8>> + 'a;
+
+impl<'a> Blobs<'a> {
+    /// Those that the history's enrolments, policies and verdicts name, from wherever `read` finds them.
+    pub(super) fn of(history: &History, read: &'a Reading<'a>) -> Self {
+        let mut blobs = Self { read: Box::new(read), kept: BTreeMap::new() };
+        for entry in history.entries() {
+            if !matches!(entry.body, Decoded::Enrol(_) | Decoded::Policy(_) | Decoded::Verdict(_)) {
+                continue;
+            }
+            for digest in entry.body.blobs() {
+                if !blobs.kept.contains_key(&digest)
+                    && let Some(bytes) = blobs.load(&digest).map(Cow::into_owned)
+                    && bytes.len() <= KEPT_BYTES_MAX
+                {
+                    blobs.kept.insert(digest, bytes);
+                }
+            }
+        }
+        blobs
+    }
+
     /// A blob that is small enough to be kept in memory.
     pub(super) fn get(&self, digest: &Digest) -> Option<&[u8]> {
         self.kept.get(digest).map(Vec::as_slice)
@@ -30,7 +52,7 @@ impl Blobs<'_> {
         if let Some(bytes) = self.get(digest) {
             return Some(Cow::Borrowed(bytes));
         }
-        let bytes = self.bundle.read(&blob_path(digest)).ok()?;
+        let bytes = (self.read)(digest)?;
         (Digest(openssl::sha::sha256(&bytes)) == *digest).then_some(Cow::Owned(bytes))
     }
 }
@@ -72,7 +94,7 @@ pub(super) fn check<'a>(
         let remedy = "ask the log's operator for the blob, or for the retention policy under which it was pruned";
         check.doubt(blob_path(digest), "an entry names this blob; the bundle does not have it", remedy);
     }
-    (check, Blobs { bundle, kept: blobs })
+    (check, Blobs { read: Box::new(|digest| bundle.read(&blob_path(digest)).ok()), kept: blobs })
 }
 
 const AGAIN: &str = "get the bundle again from whoever exported it";

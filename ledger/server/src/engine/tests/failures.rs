@@ -75,8 +75,9 @@ fn a_failure_at_any_operation_from_start_to_end_is_told_and_nothing_acknowledged
     for (beginning, begin) in beginnings() {
         let base = folder.path().join(beginning);
         begin(&base);
-        for fault in [Fault::Once, Fault::Stop] {
+        for fault in [Fault::Once, Fault::Full, Fault::Stop] {
             let mut struck = Vec::new();
+            let mut spared = 0;
             for number in 0.. {
                 let path = folder.path().join(format!("{beginning}-{fault:?}-{number}"));
                 if base.exists() {
@@ -90,12 +91,18 @@ fn a_failure_at_any_operation_from_start_to_end_is_told_and_nothing_acknowledged
                     assert!(well && told.len() == 6);
                     break;
                 };
-                assert!(!well, "{operation} failed and nobody was told");
+                if well {
+                    // Zeros ahead of batches are not missed where there is no room for them.
+                    let spares = fault == Fault::Full && operation.starts_with("Write(") && operation.contains(".seg");
+                    assert!(spares && told.len() == 6, "{operation} failed and nobody was told");
+                    spared += 1;
+                }
                 drop(watched);
                 judge(&path, &told, &format!("{beginning}, {fault:?} at {number}, {operation}"));
                 struck.push(operation);
                 fs::remove_dir_all(&path).unwrap();
             }
+            assert_eq!(spared > 0, fault == Fault::Full, "{spared}");
             let mut kinds = vec!["Create(", "CreateFolder(", "Open(", "Write(", "Sync(", "SyncFolder(", "Rename("];
             kinds.push(if beginning == "new" { "WriteSecret(" } else { "Cut(" });
             for kind in kinds {
