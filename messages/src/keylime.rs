@@ -20,7 +20,9 @@ pub use policies::{
 };
 pub use registrar::{Activate, Challenge, Register, RegisteredAgent, RegistrarAgents};
 pub use state::{AttestationStatus, OperationalState};
-pub use verifier::{AddAgent, AddAgentExtension, AgentStatus, RuntimeLayer, VerifierAgents, Versions};
+pub use verifier::{
+    AddAgent, AddAgentExtension, AgentStatus, MaintenanceWindow, RuntimeLayer, VerifierAgents, Versions,
+};
 
 /// API versions of the v2 family that servers here accept, oldest first.
 pub const VERSIONS_SUPPORTED: [&str; 7] = ["2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6"];

@@ -4,8 +4,8 @@
     verify.py --log-key VKEY --agent ID [--witness-policy FILE] [--tsa-ca FILE] [--origin NAME] FILE.interval…
     verify.py --log-key VKEY --fleet [--witness-policy FILE] [--origin NAME] FILE.fleet…
 
-Prints one line of JSON for each file: the statement, or {"refused": NAME, "why": TEXT}. Exit code: 0 if all hold, 1 if one
-is refused, 2 for arguments that cannot be used, 3 if a file cannot be read. Needs Python 3.11 and the `openssl` command.
+Prints one line of JSON for each file: the statement, or {"refused": NAME, "why": TEXT}. Exit code: 0 if all hold, 1 if
+one is refused, 2 for arguments that cannot be used, 3 if a file cannot be read. Needs Python 3.11 and the `openssl` command.
 """
 
 import argparse

@@ -35,8 +35,9 @@ impl ClockInfo {
     }
 }
 
-/// The challenger's bytes in a quote's `TPMS_ATTEST`.
-pub(crate) fn extra_data(attest: &[u8]) -> Option<&[u8]> {
+/// The challenger's bytes in a quote's `TPMS_ATTEST`: the nonce, as far as nothing is authenticated.
+#[must_use]
+pub fn extra_data(attest: &[u8]) -> Option<&[u8]> {
     let (head, rest) = attest.split_first_chunk::<6>()?;
     let (_signer, rest) = sized(rest).filter(|_| *head == QUOTE_HEAD)?;
     sized(rest).map(|(extra_data, _)| extra_data)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{AttestationStatus, OperationalState};
-use crate::{AgentId, Digest};
+use crate::{AgentId, Digest, UnixMillis};
 
 /// Results of `GET /version` at the verifier and the registrar.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -182,6 +182,23 @@ pub struct AgentStatus {
     /// The binding quotes are judged under. An addition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Digest>,
+    /// Announced maintenance that is not over, in the order it was announced. An addition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maintenance: Vec<MaintenanceWindow>,
+}
+
+/// `POST /v2.x/agents/{id}/maintenance` at the verifier: an absence that is announced. An addition to Keylime's routes.
+///
+/// It stands on record before it is answered. Histories count it for a gap that begins after it only.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceWindow {
+    /// When it is to begin, milliseconds since 1970.
+    pub from: UnixMillis,
+    /// When it is to be over, milliseconds since 1970; later than `from`.
+    pub to: UnixMillis,
+    /// Why, for a person.
+    pub reason: String,
 }
 
 /// Results of `GET /v2.x/agents/` at the verifier: a list of one-element lists.

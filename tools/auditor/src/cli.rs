@@ -1,6 +1,8 @@
 //! The command line: what is asked, and the exit codes.
 
 mod arguments;
+mod proofs;
+mod whole;
 
 use std::{
     io::{self, Write},
@@ -42,7 +44,10 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.command {
         Command::Export(arguments) => run_export(&arguments),
+        Command::Monitor(arguments) => whole::run_monitor(&arguments),
+        Command::Replay(arguments) => whole::run_replay(&arguments),
         Command::Receipt(arguments) => run_receipt(&arguments),
+        Command::Prove(arguments) => proofs::run_prove(&arguments),
         Command::Verify(arguments) => run_verify(&arguments),
         Command::Extract(arguments) => run_extract(&arguments),
     };
@@ -110,6 +115,9 @@ fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
     let policy_signers = signers.as_ref();
     let (roots, stamps) = (roots.as_ref(), stamps.as_ref());
     let question = Question { log_key: &log_key, roots, agent, from, to, policy_signers, witnesses, stamps };
+    if arguments.bundle.is_file() {
+        return proofs::run_verify(arguments, &question);
+    }
     let report = verify::verify(&arguments.bundle, &question);
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"

@@ -11,7 +11,7 @@ mod quotes;
 pub(crate) use quotes::{Findings, values_of};
 mod releases;
 mod run;
-pub(crate) use run::{Malformed, judge, read_entry};
+pub(crate) use run::{judge, read_entry};
 mod stamps;
 mod verdicts;
 mod witnesses;

@@ -11,7 +11,8 @@ ENROL, QUOTE, VERDICT, CENSUS, POLICY, RETIRE, MAINTENANCE = 1, 2, 3, 7, 8, 10, 
 BYTES_MAX = 65_535
 PASS = 0
 
-ENTRY = record(version=up_to(1), kind=uint, agent=nullable(agent_id), seq=uint, prev=digest, recorded=uint, body=any_item)
+ENTRY = record(
+    version=up_to(1), kind=uint, agent=nullable(agent_id), seq=uint, prev=digest, recorded=uint, body=any_item)
 
 ENROL_BODY = record(slot=uint, binding=digest, ek_certificate=up_to(1), registrar=tstr)
 QUOTE_BODY = record(

@@ -85,7 +85,8 @@ class Terms:
                 entry.fields = entries.read_body(entry, *entries.TERMS)
             except Malformed as error:
                 raise Refused("terms-entry", f"entry {position}: {error}") from None
-            check(entry.agent == agent and entry.seq > seq, "terms-entry", f"entry {position}: of another chain or order")
+            follows = entry.agent == agent and entry.seq > seq
+            check(follows, "terms-entry", f"entry {position}: of another chain or order")
             if position == 0 and part.before == ZERO:
                 check(entry.kind == entries.ENROL and entry.seq == 0, "terms-entry", "no enrolment first")
             seq = entry.seq

@@ -99,14 +99,15 @@ class Sums:
 
     def plus(self, other):
         mine, theirs = self.values(), other.values()
-        added = [min(one + two, U32_MAX if place < 3 else U64_MAX) for place, (one, two) in enumerate(zip(mine, theirs))]
+        limits = [U32_MAX] * 3 + [U64_MAX] * 7
+        added = [min(one + two, most) for one, two, most in zip(mine, theirs, limits)]
         added[3], added[4] = min(mine[3], theirs[3]), max(mine[4], theirs[4])
         return Sums(*added)
 
 
 def census_leaf(row):
-    return sha256(b"\x13", struct.pack(">I", row.slot), row.agent, bytes([row.status]), struct.pack(">Q", row.last_index),
-                  row.aggregate.bytes(), head(row.agent, row.aggregate, row.root, row.terms))
+    return sha256(b"\x13", struct.pack(">I", row.slot), row.agent, bytes([row.status]),
+                  struct.pack(">Q", row.last_index), row.aggregate.bytes(), head(row.agent, row.aggregate, row.root, row.terms))
 
 
 def census_node(sums, left, right):

@@ -1,4 +1,4 @@
-"""Verification of the proof about one machine: docs/spec/interval-proof.md sections 3 and 5, in the order given there."""
+"""Verification of the proof about one machine: docs/spec/interval-proof.md sections 3 and 5, in their order."""
 
 from . import entries, form, ground
 from .cbor import Malformed

@@ -36,7 +36,8 @@ class VerifierKey:
             self.id, data = bytes.fromhex(key_id), base64.b64decode(encoded, validate=True)
         except (ValueError, binascii.Error):
             raise BadKey(f"{text}: not <name>+<8 hex digits>+<base64>") from None
-        if base64.b64encode(data).decode() != encoded or not name or any(character.isspace() for character in name) or len(key_id) != 8 or not data:
+        spaced = any(character.isspace() for character in name)
+        if base64.b64encode(data).decode() != encoded or not name or spaced or len(key_id) != 8 or not data:
             raise BadKey(f"{text}: not <name>+<8 hex digits>+<base64>")
         self.name, self.type, self.key = name, data[0], data[1:]
         sizes = {ED25519: 32, COSIGNATURE: 32, ML_DSA: 1312}

@@ -73,7 +73,8 @@ class Policy:
                 self.key(words[1], (ED25519, ECDSA, ML_DSA))
             elif words[0] == b"witness" and len(words) in (3, 4):
                 key = self.key(words[2], (COSIGNATURE, ML_DSA))
-                if words[1] in known or words[1] == b"none" or key.key in (each.key for each in self.witnesses.values()):
+                twice = key.key in (each.key for each in self.witnesses.values())
+                if words[1] in known or words[1] == b"none" or twice:
                     raise BadPolicy(f"witness {words[1]!r} twice")
                 known[words[1]] = self.witnesses[words[1]] = key
             elif words[0] == b"group" and len(words) >= 4:

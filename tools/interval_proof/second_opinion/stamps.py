@@ -89,7 +89,8 @@ def verify_stamps(proof, trust):
             raise Refused("stamp-form", f"time-stamp {position}: {error}") from None
         if trust.authorities is None:
             continue
-        check(is_believed(note, stamp.token, time // 1000, trust.authorities), "stamp-rejected", f"time-stamp {position}")
+        believed = is_believed(note, stamp.token, time // 1000, trust.authorities)
+        check(believed, "stamp-rejected", f"time-stamp {position}")
         if stamp.note == 2:
             bounds.append(-(-(time + accuracy) // 1000))
     return bounds
@@ -98,7 +99,8 @@ def verify_stamps(proof, trust):
 def is_believed(note, token, time, roots):
     files = data, token_file = put(note), put(token)
     try:
-        return openssl("ts", "-verify", "-data", data, "-in", token_file, "-token_in", "-CAfile", roots, "-attime", str(time))
+        return openssl("ts", "-verify", "-data", data, "-in", token_file, "-token_in", "-CAfile", roots, "-attime",
+                       str(time))
     finally:
         for file in files:
             os.unlink(file)

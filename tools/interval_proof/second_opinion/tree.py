@@ -74,7 +74,8 @@ class Tree:
         """Reads an aggregate that can be that of so many leaves."""
         of = Aggregate.read(self.take(56))
         ordered = of.first <= of.last and of.max_gap <= of.last - of.first
-        if of.n != count or not ordered or max(of.fails, of.resets, of.late) > count or (count == 1 and of.first != of.last):
+        counted = of.n == count and max(of.fails, of.resets, of.late) <= count
+        if not ordered or not counted or (count == 1 and of.first != of.last):
             raise MalformedTree(f"sums that {count} leaves cannot have")
         return of
 

@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ledger_server::StampingAuthority;
 use logging::LogFormat;
-use messages::AgentId;
+use messages::{AgentId, UnixMillis};
 
 use crate::policy::PolicyToolsArguments;
 
@@ -141,6 +141,8 @@ pub(crate) enum TenantCommand {
     Delete(DeleteArguments),
     /// Lists all machines
     List(ListArguments),
+    /// Puts a planned absence on record: silence in it that begins after the machine's next quote is not counted as missed
+    Maintenance(MaintenanceArguments),
     /// Asks a failed or stopped machine for a fresh quote; only a pass makes it trusted again
     Reactivate(AgentArguments),
     /// Shows one machine
@@ -160,6 +162,30 @@ pub(crate) struct AgentArguments {
     pub(crate) data: DataArgument,
     #[command(flatten)]
     pub(crate) json: JsonArgument,
+}
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("end").required(true).args(["to", "length_ms"])))]
+#[command(after_help = "Examples:
+  attestry tenant maintenance node-1 --for 2h --reason 'new fans, ticket 4711'
+  attestry tenant maintenance node-1 --from 2026-12-01T22:00:00Z --to 2026-12-02T02:00:00Z --reason 'firmware'
+
+Announce it early: only what is on record before the machine's last quote counts for the silence that follows.")]
+pub(crate) struct MaintenanceArguments {
+    #[command(flatten)]
+    pub(crate) agent: AgentArguments,
+    /// When it begins; now, if not given
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) from: Option<UnixMillis>,
+    /// When it is over, e.g. 2026-12-02T02:00:00Z; at most 30 days after it begins
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) to: Option<UnixMillis>,
+    /// How long it takes: 90s, 45m, 2h or 3d
+    #[arg(long = "for", value_name = "LENGTH", value_parser = length_ms)]
+    pub(crate) length_ms: Option<u64>,
+    /// Why, for whoever reads the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 #[derive(Args, Debug)]
@@ -318,4 +344,18 @@ fn label(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+/// RFC 3339, which names its zone.
+fn instant(text: &str) -> Result<UnixMillis, String> {
+    let time = chrono::DateTime::parse_from_rfc3339(text).ok();
+    let ms = time.and_then(|time| u64::try_from(time.timestamp_millis()).ok());
+    ms.map(UnixMillis).ok_or_else(|| "expected a time such as 2026-12-01T22:00:00Z".to_owned())
+}
+
+fn length_ms(text: &str) -> Result<u64, String> {
+    let units = [("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let parts = units.iter().find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, *ms)));
+    let length = parts.and_then(|(number, ms)| number.parse::<u64>().ok()?.checked_mul(ms));
+    length.filter(|length| *length > 0).ok_or_else(|| "expected a length such as 90s, 45m, 2h or 3d".to_owned())
 }

@@ -16,6 +16,7 @@ mod lint;
 mod loaded;
 mod measured_boot;
 mod merge;
+mod ordered;
 mod repository;
 mod root;
 mod rpm;

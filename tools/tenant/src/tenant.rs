@@ -7,13 +7,13 @@ use http::Method;
 use messages::{
     AgentId,
     envelope::Empty,
-    keylime::{AgentStatus, VerifierAgents},
+    keylime::{AgentStatus, MaintenanceWindow, VerifierAgents},
 };
 use transport::client::Client;
 
 use crate::{
     api::Peer,
-    cli::{AgentArguments, DeleteArguments, ListArguments, TenantArguments, TenantCommand},
+    cli::{AgentArguments, DeleteArguments, ListArguments, MaintenanceArguments, TenantArguments, TenantCommand},
     failure::Failure,
     site::{Endpoints, Site},
 };
@@ -51,6 +51,7 @@ pub(crate) async fn run(arguments: &TenantArguments) -> Result<(), Failure> {
         TenantCommand::Add(arguments) => add::add(arguments).await,
         TenantCommand::Delete(arguments) => delete(arguments).await,
         TenantCommand::List(arguments) => list(arguments).await,
+        TenantCommand::Maintenance(arguments) => maintenance(arguments).await,
         TenantCommand::Reactivate(arguments) => act(arguments, "reactivate").await,
         TenantCommand::Status(arguments) => status(arguments).await,
         TenantCommand::Stop(arguments) => act(arguments, "stop").await,
@@ -101,6 +102,19 @@ async fn act(arguments: &AgentArguments, action: &str) -> Result<(), Failure> {
     site.verifier().submit::<_, Empty>(Method::PUT, &path, &Empty {}).await?;
     let status = site.status(&arguments.agent).await?;
     show::status(&arguments.agent, &status, arguments.json.json)
+}
+
+async fn maintenance(arguments: &MaintenanceArguments) -> Result<(), Failure> {
+    let MaintenanceArguments { agent: AgentArguments { agent, data, json }, from, to, length_ms, reason } = arguments;
+    let from = from.unwrap_or_else(crate::clock::now);
+    // One of the two is given.
+    let to = to.unwrap_or_else(|| from.plus_ms(length_ms.unwrap_or_default()));
+    let window = MaintenanceWindow { from, to, reason: reason.clone() };
+    let site = Connected::to(&data.data)?;
+    let path = format!("{}/maintenance", agent_path(agent));
+    site.verifier().submit::<_, Empty>(Method::POST, &path, &window).await?;
+    eprintln!("{agent}: on record; it counts for silence that begins after the machine's next quote");
+    show::status(agent, &site.status(agent).await?, json.json)
 }
 
 fn agent_path(agent: &AgentId) -> String {

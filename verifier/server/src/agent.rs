@@ -24,6 +24,7 @@ pub(crate) use self::command::{Command, CommandError, Reply};
 pub(crate) use self::view::View;
 use crate::{
     error_chain::chain,
+    maintenance::Windows,
     services::Services,
     store::{Algorithms, ClockRow, RecordRow, StoredAgent, TermsRow},
     terms::{Reference, TermsError},
@@ -47,6 +48,7 @@ pub(crate) struct Agent {
     enrolled: Option<Digest>,
     clock: Option<ClockRow>,
     algorithms: Algorithms,
+    windows: Windows,
 
     /// The round that is being recorded, and after it the one that V's delivery rests on.
     round: Option<round::Round>,
@@ -92,6 +94,7 @@ impl Agent {
             enrolled: row.enrolled,
             clock: row.clock,
             algorithms: row.algorithms,
+            windows: row.windows,
             round: None,
             verdict: Digest::ZERO,
             logs_kept: round::LogsKept::default(),
@@ -241,12 +244,13 @@ impl Agent {
             clock: self.clock,
             algorithms: self.algorithms.clone(),
             ima: self.judging.row(),
+            windows: self.windows.clone(),
         }
     }
 
     fn publish(&self, in_flight: bool) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.update(&self.session, &self.algorithms, in_flight);
+        view.update(&self.session, &self.algorithms, &self.windows, in_flight);
     }
 }
 

@@ -4,9 +4,12 @@ use evidence::attest::Attest;
 use ledger_client::{LedgerClient, RequestError};
 use ledger_protocol::{
     Entry, EntryError, Kind,
-    body::{Body, Enrol, KeyRelease, QuoteBody, ReleasePhase, Revocation, RevocationPhase, Verdict, VerdictResult},
+    body::{
+        Body, Enrol, KeyRelease, Maintenance, QuoteBody, ReleasePhase, Revocation, RevocationPhase, Verdict,
+        VerdictResult,
+    },
 };
-use messages::{AgentId, Digest, cbor::CborError, ledger::Head};
+use messages::{AgentId, Digest, cbor::CborError, keylime::MaintenanceWindow, ledger::Head};
 use verifier_protocol::{appraisal::Outcome, session::Fact};
 
 use crate::store::ClockRow;
@@ -18,6 +21,8 @@ pub(crate) enum Seen {
     Enrolled(Digest),
     /// Something the session has to know.
     Fact(Fact),
+    /// An absence was announced.
+    Maintenance(MaintenanceWindow),
     /// A quote with this clock, if it could be read; a verdict follows.
     Quote(Option<ClockRow>),
     /// The agent left the fleet.
@@ -100,11 +105,14 @@ fn seen(entry: &Entry, leaf_hash: Digest) -> Result<Seen, CborError> {
             RevocationPhase::Raised => Seen::Fact(Fact::RevocationRaised),
             RevocationPhase::Delivered | RevocationPhase::GivenUp => Seen::Other,
         },
+        Kind::Maintenance => {
+            let Maintenance { from, to, reason, actor: _ } = Maintenance::decode(&entry.body)?;
+            Seen::Maintenance(MaintenanceWindow { from, to, reason })
+        }
         Kind::Retire => Seen::Retired,
         Kind::Census
         | Kind::Checkpoint
         | Kind::Genesis
-        | Kind::Maintenance
         | Kind::Miss
         | Kind::OperatorAction
         | Kind::Policy

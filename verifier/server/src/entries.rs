@@ -3,8 +3,9 @@
 use ledger_protocol::{
     Beacon,
     body::{
-        AgentPolicy, BankValues, Body, Finding, ImaDelta, ImaState, KeyRelease, Miss, MissReason, NamedPolicy,
-        OperatorAction, PolicyBody, QuoteBody, ReleasePhase, Revocation, ServiceStart, Verdict, VerdictResult,
+        AgentPolicy, BankValues, Body, Finding, ImaDelta, ImaState, KeyRelease, Maintenance, Miss, MissReason,
+        NamedPolicy, OperatorAction, PolicyBody, QuoteBody, ReleasePhase, Revocation, ServiceStart, Verdict,
+        VerdictResult,
     },
 };
 use messages::{AgentId, Digest, UnixMillis, ledger::Item};
@@ -112,6 +113,10 @@ pub(crate) fn miss(due: UnixMillis, attempts: u32, loss: Loss, text: &str) -> It
         Loss::Unreachable => MissReason::Unreachable,
     };
     item(&Miss { due, reason, attempts: attempts.into(), text: shortened(text) })
+}
+
+pub(crate) fn maintenance(maintenance: &Maintenance) -> Item {
+    item(maintenance)
 }
 
 pub(crate) fn policy(policy: AgentPolicy) -> Item {

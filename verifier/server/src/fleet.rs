@@ -24,6 +24,7 @@ use crate::{
     chain::{self, ChainError, Seen},
     entries, entropy,
     error_chain::chain as explain,
+    maintenance::Windows,
     policies::{PolicyError, Role},
     services::Services,
     store::{RecordRow, StoreError, StoredAgent, TermsRow},
@@ -186,7 +187,7 @@ impl Fleet {
     async fn enlist(&self, id: &AgentId, actor: &str, application: Application) -> Result<StoredAgent, CommandError> {
         let services = &self.services;
         let Application { mut terms, share_v, revocation_key, wishes } = application;
-        let (mut head, enrolled) = enrolment(services, id).await?;
+        let Enrolment { mut head, binding: enrolled, mut windows } = enrolment(services, id).await?;
         check_binding(services, id, &terms, enrolled).await?;
         terms.bound.binding = Some(enrolled);
         if terms.bound.key_id.is_none() {
@@ -209,17 +210,17 @@ impl Fleet {
                     break;
                 }
                 Err(AppendError::Conflict(_)) if attempt < CONFLICTS_MAX => {
-                    let (now_at, still) = enrolment(services, id).await?;
-                    if still != enrolled {
-                        return Err(EnrolmentError::Binding { wanted: enrolled, enrolled: still }.into());
+                    let now = enrolment(services, id).await?;
+                    if now.binding != enrolled {
+                        return Err(EnrolmentError::Binding { wanted: enrolled, enrolled: now.binding }.into());
                     }
-                    head = now_at;
+                    (head, windows) = (now.head, now.windows);
                 }
                 Err(AppendError::Refused(text)) => return Err(CommandError::LedgerRefused(text)),
                 Err(error) => return Err(CommandError::LedgerUnavailable(explain(&error))),
             }
         }
-        let record = RecordRow::new(services.clock.now(), has_key, head, enrolled);
+        let record = RecordRow { windows, ..RecordRow::new(services.clock.now(), has_key, head, enrolled) };
         let stored = StoredAgent { id: id.clone(), terms: row, record };
         services.store.put_agent(&stored).await.map_err(CommandError::Store)?;
         Ok(stored)
@@ -303,17 +304,31 @@ async fn turn_away(commands: &tokio::sync::Mutex<mpsc::Receiver<Command>>) {
     std::future::pending().await
 }
 
-/// The end of an agent's chain and the binding it is enrolled under.
-async fn enrolment(services: &Services, id: &AgentId) -> Result<(Head, Digest), EnrolmentError> {
+/// What an agent's chain says when the agent is added.
+struct Enrolment {
+    /// Where it ends.
+    head: Head,
+    /// The binding it is enrolled under.
+    binding: Digest,
+    /// Maintenance announced since.
+    windows: Windows,
+}
+
+async fn enrolment(services: &Services, id: &AgentId) -> Result<Enrolment, EnrolmentError> {
     let departed = services.store.departed(id).ok().flatten();
-    let (from, mut enrolled) = departed.map_or((0, None), |departed| (departed.next_seq, departed.enrolled));
+    let (from, mut enrolled, mut windows) = departed
+        .map_or((0, None, Windows::default()), |departed| (departed.next_seq, departed.enrolled, departed.windows));
     let see = |entry| match entry {
-        Seen::Enrolled(binding) => enrolled = Some(binding),
+        Seen::Enrolled(binding) => {
+            enrolled = Some(binding);
+            windows.clear();
+        }
+        Seen::Maintenance(window) => windows.push(window),
         Seen::Retired => enrolled = None,
         Seen::Fact(_) | Seen::Other | Seen::Quote(_) => {}
     };
     let head = chain::read(&services.ledger, id, from, see).await.map_err(EnrolmentError::Chain)?;
-    Ok((head, enrolled.ok_or(EnrolmentError::NotEnrolled)?))
+    Ok(Enrolment { head, binding: enrolled.ok_or(EnrolmentError::NotEnrolled)?, windows })
 }
 
 /// Checks that what the tenant took for the agent's TPM is what is enrolled: the AK, byte for byte,

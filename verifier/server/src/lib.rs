@@ -12,6 +12,7 @@ mod entries;
 mod entropy;
 mod error_chain;
 mod fleet;
+mod maintenance;
 mod outbox;
 mod policies;
 mod routes;

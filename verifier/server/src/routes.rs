@@ -1,4 +1,5 @@
-//! Keylime's v2 routes of a verifier, and one of ours: `PUT /v2.x/agents/{id}` updates in place.
+//! Keylime's v2 routes of a verifier, and two of ours: `PUT /v2.x/agents/{id}` updates in place, `…/maintenance`
+//! announces a planned absence.
 //!
 //! | method, path | who |
 //! | --- | --- |
@@ -6,6 +7,7 @@
 //! | `GET /v2.x/agents/[?bulk=True][&verifier=]`, `GET /v2.x/agents/{id}` | admin, auditor |
 //! | `POST`, `PUT`, `DELETE /v2.x/agents/{id}` | admin |
 //! | `PUT /v2.x/agents/{id}/reactivate`, `…/stop` | admin |
+//! | `POST /v2.x/agents/{id}/maintenance` | admin |
 //! | `GET /v2.x/allowlists/[{name}]`, `GET /v2.x/mbpolicies/[{name}]` | admin, auditor |
 //! | `POST`, `PUT`, `DELETE /v2.x/allowlists/{name}`, `…/mbpolicies/{name}` | admin |
 
@@ -26,6 +28,7 @@ use crate::{
     agent::{Command, CommandError, Reply},
     error_chain::chain,
     fleet::{AddError, EnrolmentError, Fleet, TellError},
+    maintenance,
     policies::Role as PolicyRole,
     terms::Application,
 };
@@ -64,6 +67,9 @@ pub(crate) fn router(fleet: &Arc<Fleet>) -> Result<Router, RouterError> {
         }),
         route(Method::PUT, "/:version/agents/:id/stop", admin, SMALL_BODY, |fleet, request| {
             Box::pin(act(fleet, request, |actor, reply| Command::Stop { actor, reply }))
+        }),
+        route(Method::POST, "/:version/agents/:id/maintenance", admin, ANNOUNCEMENT_BODY, |fleet, request| {
+            Box::pin(announce(fleet, request))
         }),
     ];
     for (segment, role) in [("allowlists", PolicyRole::Runtime), ("mbpolicies", PolicyRole::MeasuredBoot)] {
@@ -150,6 +156,19 @@ async fn act(fleet: Arc<Fleet>, request: Request, command: fn(String, Reply) -> 
     answered(fleet.tell(&id, |reply| command(actor, reply)).await, 200)
 }
 
+async fn announce(fleet: Arc<Fleet>, request: Request) -> Response {
+    let id = match agent_id(&request) {
+        Ok(id) => id,
+        Err(refusal) => return *refusal,
+    };
+    let window = match maintenance::parse(&request.body, fleet.services().clock.now()) {
+        Ok(window) => window,
+        Err(error) => return failure(400, &chain(&error)),
+    };
+    let actor = actor(&request);
+    answered(fleet.tell(&id, |reply| Command::Announce { actor, window, reply }).await, 200)
+}
+
 fn application(fleet: &Fleet, request: &Request) -> Result<(AgentId, Application), Box<Response>> {
     let id = agent_id(request)?;
     let services = fleet.services();
@@ -177,7 +196,7 @@ fn refused(error: &CommandError) -> Response {
             EnrolmentError::Chain(_) | EnrolmentError::Request(_) => 503,
             EnrolmentError::Random(_) | EnrolmentError::Seal(_) => 500,
         },
-        CommandError::LedgerRefused(_) => 409,
+        CommandError::LedgerRefused(_) | CommandError::Windows { .. } => 409,
         CommandError::LedgerUnavailable(_) | CommandError::Restless => 503,
         CommandError::Policy(error) => policies::code(error),
         CommandError::Store(_) => 500,
@@ -223,3 +242,5 @@ fn envelope<T: Serialize>(envelope: &Envelope<T>) -> Response {
 const BODY_BYTES_MAX: usize = 32 << 20;
 /// Tenants send `{}` or nothing.
 const SMALL_BODY: usize = 1 << 10;
+/// A reason of 512 characters, each at most six bytes of JSON, and two numbers.
+const ANNOUNCEMENT_BODY: usize = 4 << 10;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sled::{Transactional, Tree, transaction::ConflictableTransactionError};
 use verifier_protocol::session::Record;
 
-use crate::{policies::Kept, terms::Terms, vault::Sealed};
+use crate::{maintenance::Windows, policies::Kept, terms::Terms, vault::Sealed};
 
 /// All records.
 #[derive(Clone, Debug)]
@@ -53,6 +53,9 @@ pub(crate) struct RecordRow {
     /// Where its measurement list stood at the last recorded verdict.
     #[serde(default)]
     pub(crate) ima: ImaRow,
+    /// Maintenance announced among the entries taken in.
+    #[serde(default)]
+    pub(crate) windows: Windows,
 }
 
 /// A [`evidence::ima::MeasurementState`] and what reading it again takes.
@@ -83,10 +86,12 @@ pub(crate) struct Algorithms {
 }
 
 /// Where a deleted agent's chain stood, so that a later add need not read it from its begin.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct DepartedRow {
     pub(crate) next_seq: u64,
     pub(crate) enrolled: Option<Digest>,
+    #[serde(default)]
+    pub(crate) windows: Windows,
 }
 
 /// An agent as the store has it.
@@ -344,6 +349,7 @@ impl RecordRow {
             clock: None,
             algorithms: Algorithms::default(),
             ima: ImaRow::default(),
+            windows: Windows::default(),
         }
     }
 }

@@ -8,8 +8,10 @@ use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog, scenarios};
 use fixtures_tsa::{Authority, Certificate};
 use ledger_history::fleet::{Selection, verify as verify_fleet};
 use ledger_history::interval::{
-    IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
+    IntervalProof, IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
 };
+use ledger_history::node::terms_after;
+use ledger_protocol::Entry;
 use ledger_protocol::body::VerdictResult;
 use ledger_timestamp::Authorities;
 use ledger_tlog::key::{KeyName, NoteVerifier, PosixSeconds};
@@ -123,8 +125,17 @@ impl Opinions {
     }
 }
 
+/// The terms from a later entry on, with the chain before it.
+fn skip_terms(proof: &mut IntervalProof, count: usize) {
+    for entry in proof.terms.entries.drain(..count) {
+        proof.terms.before = terms_after(&proof.terms.before, &Entry::leaf_hash(&entry));
+    }
+}
+
 /// What the altered parts of `alterations` leave out.
 const MORE_ALTERATIONS: &[Alteration] = &[
+    ("terms that begin behind the policy", "terms-short", |p| skip_terms(p, 2)),
+    ("terms that begin behind the leaf", "terms-of-leaf", |p| skip_terms(p, 3)),
     ("a consistency proof from nowhere", "consistency", |p| p.start = None),
     ("no terms", "terms-end", |p| p.terms.entries.clear()),
     ("no terms at all", "terms-end", |p| {
@@ -193,6 +204,8 @@ fn both_state_the_same_of_odd_chains() {
 
     let (mut log, agent) = SyntheticLog::with_machine(3, 2);
     log.run(&[&agent], 300, pass);
+    // Announced by what was enrolled then: it counts for nothing afterwards.
+    log.maintenance(&agent, BEGIN + 550, BEGIN + 750);
     log.retire(&agent);
     log.run(&[], 100, pass);
     log.enrol("hypervisor-1");

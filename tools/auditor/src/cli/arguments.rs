@@ -18,9 +18,18 @@ pub(super) enum Command {
     /// Write one agent's entries, with all that proves them, to a new directory.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArguments),
-    /// Check such a directory, offline, with a key that you got from elsewhere.
+    /// Make a proof of all that is on record about a machine, or about all machines, between two times.
+    #[command(after_help = PROVE_EXAMPLES)]
+    Prove(ProveArguments),
+    /// Check such a directory or proof, offline, with a key that you got from elsewhere.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArguments),
+    /// Read a whole log and compute again everything that follows from its entries.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArguments),
+    /// Follow a log, keep an own mirror of it, and raise an alarm for what an honest log does not do.
+    #[command(after_help = MONITOR_EXAMPLES)]
+    Monitor(MonitorArguments),
     /// Check a COSE receipt of an entry, or of a log's growth, with keys that you got from elsewhere.
     #[command(after_help = RECEIPT_EXAMPLES)]
     Receipt(ReceiptArguments),
@@ -55,10 +64,120 @@ pub(super) struct ExportArguments {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("about").required(true).args(["agent", "fleet"]))]
+#[command(group = ArgGroup::new("place").required(true).args(["ledger", "log"]))]
+pub(super) struct ProveArguments {
+    /// Which machine.
+    #[arg(long, value_name = "ID", value_parser = AgentId::from_str)]
+    pub(super) agent: Option<AgentId>,
+    /// All machines, with those shown on which something went wrong.
+    #[arg(long)]
+    pub(super) fleet: bool,
+    /// Of all machines show those with this label instead, such as role=hypervisor.
+    #[arg(long, value_name = "NAME=VALUE", requires = "fleet")]
+    pub(super) label: Option<String>,
+    /// Start of the interval: RFC 3339, now, or an age such as -1h.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) from: String,
+    /// End of the interval.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) to: String,
+    /// The proof's file; it must not exist.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Gaps longer than this many seconds are shown one by one.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(super) gap: u64,
+    /// Show the first and last quote of each boot.
+    #[arg(long, conflicts_with = "fleet")]
+    pub(super) boots: bool,
+    /// Show every entry, and write the blobs they name beside the proof, so that every quote can be judged again.
+    #[arg(long, conflicts_with = "fleet")]
+    pub(super) full: bool,
+    /// The ledger, https://HOST:PORT.
+    #[arg(long, env = "ATTESTRY_LEDGER_URL", value_name = "URL", requires = "tls_dir")]
+    pub(super) ledger: Option<String>,
+    /// A copy of the log instead: a ledger's data directory, or a mirror.
+    #[arg(long, value_name = "DIR")]
+    pub(super) log: Option<PathBuf>,
+    /// Folder with cacert.crt and a client's certificate and key, auditor-* or client-*.
+    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
+    pub(super) tls_dir: Option<PathBuf>,
+}
+
+/// By what evidence is judged again.
+#[derive(Args, Debug)]
+pub(super) struct Judging {
+    /// Leave quotes' signatures and verdicts alone; everything else is computed.
+    #[arg(long)]
+    pub(super) without_evidence: bool,
+    /// TPM manufacturers' certificates that you trust: files, or folders of them.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub(super) roots: Vec<PathBuf>,
+    /// Public keys or certificates (PEM), one of which must have signed each runtime policy.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(super) policy_key: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayArguments {
+    /// A ledger's data directory, an exported folder or a mirror; or a ledger, https://HOST:PORT.
+    #[arg(value_name = "DIR|URL")]
+    pub(super) log: String,
+    /// The log's verifier key, or a file that holds it; never take it from the log.
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(super) log_key: LogKey,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+    /// Folder with cacert.crt and a client's certificate and key, for a URL.
+    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
+    pub(super) tls_dir: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct MonitorArguments {
+    /// The log to follow: a ledger, https://HOST:PORT, or a folder that somebody keeps current.
+    #[arg(long, env = "ATTESTRY_LEDGER_URL", value_name = "URL|DIR")]
+    pub(super) ledger: String,
+    /// The folder of the monitor's own copy.
+    #[arg(long, value_name = "DIR")]
+    pub(super) mirror: PathBuf,
+    /// The log's verifier key, or a file that holds it; never take it from the log.
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(super) log_key: LogKey,
+    /// The witnesses of whom a quorum must have cosigned each checkpoint, as a C2SP tlog-policy file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) witness_policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+    /// The oldest that the newest entry may be, and the longest time between two censuses.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(super) max_age: u64,
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(super) every: u64,
+    /// Look once and end: 1 if something is false, 3 if something could not be checked.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Folder with cacert.crt and a client's certificate and key, for a URL.
+    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
+    pub(super) tls_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct VerifyArguments {
-    /// The bundle.
-    #[arg(value_name = "DIR")]
+    /// The bundle's directory, or the file of an interval or fleet proof.
+    #[arg(value_name = "DIR|FILE")]
     pub(super) bundle: PathBuf,
+    /// Of an interval proof made with --full: judge every quote and verdict again.
+    #[arg(long)]
+    pub(super) full: bool,
+    /// The blobs that a full proof's entries name; FILE.blobs if not given.
+    #[arg(long, value_name = "DIR", requires = "full")]
+    pub(super) blobs: Option<PathBuf>,
     /// The log's verifier key, or a file that holds it; never take it from the bundle.
     #[arg(long, value_name = "VKEY|FILE")]
     pub(super) log_key: LogKey,
@@ -169,7 +288,29 @@ const VERIFY_EXAMPLES: &str = "\
 Examples:
   attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/
   attestry-audit verify bundle --log-key 'ledger.example/log+c2f1a3d4+AX…' --agent node-1 --from -30d --json
-  attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/ --tsa-ca tsa-roots.pem";
+  attestry-audit verify bundle --log-key log.vkey --roots vendor-roots/ --tsa-ca tsa-roots.pem
+  attestry-audit verify node-1.interval --log-key log.vkey --agent node-1 --witness-policy witnesses.policy
+  attestry-audit verify january.interval --log-key log.vkey --full --roots vendor-roots/";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  attestry-audit replay /var/lib/attestry-ledger --log-key log.vkey --roots vendor-roots/
+  attestry-audit replay https://ledger:8894 --tls-dir tls --log-key log.vkey --without-evidence --json";
+
+const MONITOR_EXAMPLES: &str = "\
+Alarms are lines of JSON on stdout, and in alarms.jsonl of the mirror.
+
+Examples:
+  attestry-audit monitor --ledger https://ledger:8894 --tls-dir tls --log-key log.vkey --mirror mirror --roots vendor-roots/
+  attestry-audit monitor --ledger https://ledger:8894 --tls-dir tls --log-key log.vkey --mirror mirror --once || page-me";
+
+const PROVE_EXAMPLES: &str = "\
+Examples:
+  attestry-audit prove --agent node-1 --from -1d --to now -o node-1.interval --ledger https://ledger:8894 --tls-dir tls
+  attestry-audit prove --agent node-1 --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --full -o january.interval \\
+      --log /var/lib/attestry-ledger
+  attestry-audit prove --fleet --label role=hypervisor --from -30d --to now -o month.fleet --ledger https://ledger:8894 \\
+      --tls-dir tls";
 
 const EXTRACT_EXAMPLES: &str = "\
 Examples:

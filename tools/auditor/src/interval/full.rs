@@ -23,7 +23,8 @@ pub(super) fn judge(proof: &IntervalProof, quotes: u64, evidence: Evidence<'_>) 
         // Verified: each decodes. What governs the agent but does not concern its evidence is left to the statement.
         let entry = ledger_protocol::Entry::decode(bytes).map_err(|error| cause::chain(&error))?;
         if entry.kind != Kind::Maintenance {
-            let read = read_entry(entry.seq, bytes).map_err(|error| format!("entry {}: {}", entry.seq, cause::chain(&error)))?;
+            let read = read_entry(entry.seq, bytes)
+                .map_err(|error| format!("entry {}: {}", entry.seq, cause::chain(&error)))?;
             entries.insert(entry.seq, read);
         }
     }

@@ -28,7 +28,9 @@ pub fn render(report: &IntervalReport) -> String {
         (None, Conclusion::Verified) => {
             line(&mut out, &format!("VERIFIED: what follows is proven from the log {}.", report.log));
         }
-        (None, Conclusion::False) => line(&mut out, "FALSE: the proof holds, but its evidence does not bear out its verdicts."),
+        (None, Conclusion::False) => {
+            line(&mut out, "FALSE: the proof holds, but its evidence does not bear out its verdicts.")
+        }
         (None, Conclusion::NotFullyChecked) => {
             let more = report.unchecked.first().map_or("see the checks below", String::as_str);
             line(&mut out, &format!("NOT FULLY CHECKED: nothing is false, but {more}."));
@@ -52,16 +54,45 @@ pub fn render(report: &IntervalReport) -> String {
 
 fn state_interval(of: &IntervalStatement, out: &mut String) {
     line(out, &format!("Machine {} from {} to {}:", of.agent, at(of.from), at(of.to)));
-    line(out, &format!("  {}, of which {}.", counted(of.quotes, "quote", "quotes"), counted(of.failed, "failed", "failed")));
-    let silent = if of.missed_at_end > 0 { format!(", and {} from the last quote on", of.missed_at_end) } else { String::new() };
-    line(out, &format!("  {} outside planned maintenance{silent}.", counted(of.missed, "missed quote", "missed quotes")));
-    line(out, &format!("  {}; {}.", counted(of.resets, "reset or restart", "resets or restarts"), counted(of.late, "late quote", "late quotes")));
+    line(
+        out,
+        &format!("  {}, of which {}.", counted(of.quotes, "quote", "quotes"), counted(of.failed, "failed", "failed")),
+    );
+    let silent =
+        if of.missed_at_end > 0 { format!(", and {} from the last quote on", of.missed_at_end) } else { String::new() };
+    line(
+        out,
+        &format!("  {} outside planned maintenance{silent}.", counted(of.missed, "missed quote", "missed quotes")),
+    );
+    line(
+        out,
+        &format!(
+            "  {}; {}.",
+            counted(of.resets, "reset or restart", "resets or restarts"),
+            counted(of.late, "late quote", "late quotes")
+        ),
+    );
     if of.quotes > 0 {
         let end = |time: Option<u64>| time.map_or_else(|| "none".to_owned(), at);
-        line(out, &format!("  First quote {}, last {}; longest gap between two of them {}.", end(of.first), end(of.last), length(of.max_gap)));
+        line(
+            out,
+            &format!(
+                "  First quote {}, last {}; longest gap between two of them {}.",
+                end(of.first),
+                end(of.last),
+                length(of.max_gap)
+            ),
+        );
     }
     let end = |time: Option<u64>, none: &str| time.map_or_else(|| none.to_owned(), at);
-    line(out, &format!("  The quote before the interval: {}; the one after: {}.", end(of.before, "there is none"), end(of.after, "none yet")));
+    line(
+        out,
+        &format!(
+            "  The quote before the interval: {}; the one after: {}.",
+            end(of.before, "there is none"),
+            end(of.after, "none yet")
+        ),
+    );
     if of.until.seconds < of.to {
         line(out, &format!("  Complete up to {} only: the log had nothing later.", proven(&of.until)));
     } else {
@@ -92,14 +123,34 @@ fn state_fleet(of: &FleetStatement, out: &mut String) {
     let start = of.start.as_ref().map_or_else(|| "the begin of the log".to_owned(), proven);
     line(out, &format!("All machines from {start} to {}:", proven(&of.end)));
     let sums = &of.sums;
-    line(out, &format!("  {} ever enrolled, {} in the fleet at the end; of {} quotes are due, {} of them miss one.", of.slots, sums.agents, sums.due, sums.missed));
+    line(
+        out,
+        &format!(
+            "  {} ever enrolled, {} in the fleet at the end; of {} quotes are due, {} of them miss one.",
+            of.slots, sums.agents, sums.due, sums.missed
+        ),
+    );
     line(out, &format!("  Together: {}.", totals(&of.total)));
     list(out, "machines shown", &of.machines, |machine| {
-        let labels = machine.labels.iter().flatten().map(|label| format!(" {}={}", label.name, label.value)).collect::<String>();
+        let labels =
+            machine.labels.iter().flatten().map(|label| format!(" {}={}", label.name, label.value)).collect::<String>();
         let last = machine.last.map_or_else(|| "never quoted".to_owned(), |time| format!("last quote {}", at(time)));
-        format!("{}{labels}: {}; {last}; {} at the end", machine.agent, totals(&machine.total), standing(machine.at_end))
+        format!(
+            "{}{labels}: {}; {last}; {} at the end",
+            machine.agent,
+            totals(&machine.total),
+            standing(machine.at_end)
+        )
     });
-    line(out, &format!("  The other {} machines together: {}; {} of them miss a quote at the end. What is 0 together is 0 on each.", of.others, totals(&of.rest), of.others_missed));
+    line(
+        out,
+        &format!(
+            "  The other {} machines together: {}; {} of them miss a quote at the end. What is 0 together is 0 on each.",
+            of.others,
+            totals(&of.rest),
+            of.others_missed
+        ),
+    );
     rests(of.end.strength, &of.committed_by, out);
 }
 
@@ -116,7 +167,10 @@ fn rests(times: Strength, committed: &[ProvenTime], out: &mut String) {
         line(out, &format!("  all in the log by     {}", proven(time)));
     }
     line(out, "  counts and terms      everybody who replays the log recomputes them (attestry-audit replay)");
-    line(out, "Not proven: anything about a machine that was never enrolled, and a quote that never reached the log, but that it is missing.");
+    line(
+        out,
+        "Not proven: anything about a machine that was never enrolled, and a quote that never reached the log, but that it is missing.",
+    );
 }
 
 fn gap(gap: &Gap) -> String {
@@ -125,18 +179,33 @@ fn gap(gap: &Gap) -> String {
         Some(slack) => format!("in truth at most {} longer", instant::format_length(slack)),
         None => "without upper bound".to_owned(),
     };
-    let planned = if gap.planned_ms > 0 { format!("; {} of it announced before", instant::format_length(gap.planned_ms)) } else { String::new() };
+    let planned = if gap.planned_ms > 0 {
+        format!("; {} of it announced before", instant::format_length(gap.planned_ms))
+    } else {
+        String::new()
+    };
     format!("{} to {to}: {}, {slack}{planned}", at(gap.from), length(gap.seconds))
 }
 
 fn term(term: &Term) -> String {
     let what = match &term.kind {
         TermKind::Enrol(body) => format!("enrolled, binding {}", short(&body.binding.to_string())),
-        TermKind::Maintenance(body) => format!("maintenance announced from {} to {} by {}: {}", instant::format(body.from), instant::format(body.to), body.actor, body.reason),
+        TermKind::Maintenance(body) => format!(
+            "maintenance announced from {} to {} by {}: {}",
+            instant::format(body.from),
+            instant::format(body.to),
+            body.actor,
+            body.reason
+        ),
         TermKind::Policy(body) => {
-            let roles: Vec<String> = body.policies.iter().map(|of| format!("{} {}", of.role, short(&of.digest.to_string()))).collect();
+            let roles: Vec<String> =
+                body.policies.iter().map(|of| format!("{} {}", of.role, short(&of.digest.to_string()))).collect();
             let policies = if roles.is_empty() { "none".to_owned() } else { roles.join(", ") };
-            format!("a quote every {}, tolerance {}; policies: {policies}", instant::format_length(body.interval_ms), instant::format_length(body.tolerance_ms))
+            format!(
+                "a quote every {}, tolerance {}; policies: {policies}",
+                instant::format_length(body.interval_ms),
+                instant::format_length(body.tolerance_ms)
+            )
         }
         TermKind::Retire(body) => format!("retired by {}: {}", body.actor, body.reason),
     };
@@ -145,14 +214,26 @@ fn term(term: &Term) -> String {
 
 fn reading(reading: &Reading) -> String {
     let drift = reading.drift.map(|drift| {
-        let most = drift.at_most_ms.map_or_else(String::new, |most| format!(" and at most {}", instant::format_length(most)));
-        format!("; the TPM counted {}, while at least {}{most} went by", instant::format_length(drift.counted_ms), instant::format_length(drift.at_least_ms))
+        let most =
+            drift.at_most_ms.map_or_else(String::new, |most| format!(" and at most {}", instant::format_length(most)));
+        format!(
+            "; the TPM counted {}, while at least {}{most} went by",
+            instant::format_length(drift.counted_ms),
+            instant::format_length(drift.at_least_ms)
+        )
     });
     format!("{} to {}: {}{}", at(reading.times.0), at(reading.times.1), reading.covered(), drift.unwrap_or_default())
 }
 
 fn totals(of: &Totals) -> String {
-    format!("{}, {} failed, {} missed, {} resets, {} late", counted(of.quotes, "quote", "quotes"), of.failed, of.missed, of.resets, of.late)
+    format!(
+        "{}, {} failed, {} missed, {} resets, {} late",
+        counted(of.quotes, "quote", "quotes"),
+        of.failed,
+        of.missed,
+        of.resets,
+        of.late
+    )
 }
 
 fn standing(status: Status) -> &'static str {

@@ -17,7 +17,7 @@ use ledger_protocol::{
     NonceInputs,
     body::{Body, Enrol, ImaDelta, KeyRelease, PolicyBody, ReleasePhase, ServiceStart, Verdict, VerdictResult},
 };
-use ledger_server::{Config, LogConfig, Running, StampingConfig};
+use ledger_server::{Config, HistoriesConfig, LogConfig, Running, StampingConfig};
 use messages::{
     Digest,
     ledger::{Group, Item, Receipt},
@@ -45,11 +45,21 @@ struct Stand {
 
 impl Stand {
     async fn new() -> Self {
-        Self::stamped_by(None).await
+        Self::with(|_| {}).await
+    }
+
+    /// With a census each second.
+    async fn counting() -> Self {
+        let (epoch, idle_checkpoint_interval) = (Duration::from_secs(1), Duration::from_secs(1));
+        Self::with(|log| log.histories = Some(HistoriesConfig { epoch, idle_checkpoint_interval })).await
     }
 
     /// With a time-stamping authority, named `tsa`, that stamps every second.
-    async fn stamped_by(stamping: Option<StampingConfig>) -> Self {
+    async fn stamped_by(stamping: StampingConfig) -> Self {
+        Self::with(|log| log.stamping = Some(stamping)).await
+    }
+
+    async fn with(configure: impl FnOnce(&mut LogConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tls = folder.path().join("tls");
         let authority = Authority::open_or_create(&tls, "Test Authority", KeyAlgorithm::EcP256).unwrap();
@@ -60,10 +70,12 @@ impl Stand {
         let service = authority.issue(&service, KeyAlgorithm::EcP256).unwrap();
         let certificate = authority.certificate().to_owned();
         let (stop, shutdown) = Shutdown::new();
+        let mut log = LogConfig::new(folder.path().join("ledger"));
+        configure(&mut log);
         let config = Config {
             address: "127.0.0.1:0".parse().unwrap(),
             limits: Limits::default(),
-            log: LogConfig { stamping, ..LogConfig::new(folder.path().join("ledger")) },
+            log,
             public_read: false,
             tls: ServerTls::new(&server, &ClientAuth::Optional(vec![certificate.clone()])).unwrap(),
         };
@@ -192,7 +204,7 @@ async fn a_ledgers_own_stamps_are_exported_and_bound_the_time() {
     let tsa = vec![format!("tsa={}", served.url()).parse().unwrap()];
     let (second, month) = (Duration::from_secs(1), Duration::from_secs(10 * 24 * 60 * 60));
     let stamping = StampingConfig::load(tsa, pem.path(), None, second, month).unwrap();
-    let mut stand = Stand::stamped_by(Some(stamping)).await;
+    let mut stand = Stand::stamped_by(stamping).await;
     stand.enrol().await;
     stand.round(VerdictResult::Pass).await;
     let roots = pem.path().display().to_string();
@@ -339,4 +351,87 @@ async fn what_cannot_be_exported_leaves_nothing_and_says_why() {
     assert!(left.iter().all(|name| name != "a" && !name.to_string_lossy().starts_with('.')), "{left:?}");
     stand.stop.start();
     stand.running.wait().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledgers_proofs_are_verified_to_the_last_quote_and_its_log_is_replayed_and_followed() {
+    let mut stand = Stand::counting().await;
+    stand.enrol().await;
+    for _ in 0..3 {
+        stand.round(VerdictResult::Pass).await;
+    }
+    let (vkey, roots) = (stand.running.vkey().to_owned(), stand.roots());
+    let (url, tls) = (format!("https://{}", stand.address), stand.path("tls").display().to_string());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for number in 0.. {
+        let file = stand.path(&format!("node-1-{number}.interval")).display().to_string();
+        let asked = ["prove", "--agent", "node-1", "--from", "-1h", "--to", "now", "--full", "-o", &file];
+        let made = stand.audit(&[&asked[..], &["--ledger", &url, "--tls-dir", &tls]].concat()).await;
+        if code(&made) == 0 {
+            let asked =
+                ["verify", &file, "--log-key", &vkey, "--agent", "node-1", "--full", "--roots", &roots, "--json"];
+            let verified = stand.audit(&asked).await;
+            let report: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+            if report["statement"]["interval"]["quotes"] == 3 {
+                assert_eq!(code(&verified), 0, "{report:#}");
+                assert_eq!(report["checks"].as_array().unwrap().len(), 6);
+                assert_eq!(report["checks"][2]["examined"], 3, "each signature was checked: {report:#}");
+                // Without the blobs there is no key to check with; with another's policy nothing is believed.
+                fs::remove_dir_all(format!("{file}.blobs")).unwrap();
+                assert_eq!(code(&stand.audit(&asked).await), 3);
+                break;
+            }
+        }
+        assert!(Instant::now() < deadline, "a census comes: {}", errors(&made));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let file = stand.path("all.fleet").display().to_string();
+    let asked = ["prove", "--fleet", "--label", "role=hypervisor", "--from", "-1h", "--to", "now", "-o", &file];
+    let made = stand.audit(&[&asked[..], &["--ledger", &url, "--tls-dir", &tls]].concat()).await;
+    assert_eq!(code(&made), 0, "{}", errors(&made));
+    assert_eq!(code(&stand.audit(&["verify", &file, "--log-key", &vkey]).await), 0);
+
+    let replayed = stand.audit(&["replay", &url, "--tls-dir", &tls, "--log-key", &vkey, "--roots", &roots]).await;
+    assert_eq!(code(&replayed), 0, "{}{}", String::from_utf8_lossy(&replayed.stdout), errors(&replayed));
+    let mirror = stand.path("mirror").display().to_string();
+    let common = ["monitor", "--ledger", &url, "--tls-dir", &tls, "--mirror", &mirror, "--log-key", &vkey];
+    let watch = [&common[..], &["--roots", &roots, "--once"]].concat();
+    for _ in 0..2 {
+        let watched = stand.audit(&watch).await;
+        assert_eq!(code(&watched), 0, "{}{}", String::from_utf8_lossy(&watched.stdout), errors(&watched));
+        stand.round(VerdictResult::Pass).await;
+    }
+    // A verifier that passes what it should not: sequenced and signed, and told by whoever judges again.
+    stand.machine.tpm.measure(15, b"something unexpected");
+    stand.round(VerdictResult::Pass).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let watched = stand.audit(&watch).await;
+        if code(&watched) == 1 {
+            let alarms = String::from_utf8_lossy(&watched.stdout).into_owned();
+            assert!(alarms.contains("\"check\":\"appraisal\"") && alarms.lines().count() == 1, "{alarms}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", errors(&watched));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let data = stand.path("ledger").display().to_string();
+    let folder = stand.path("alone.interval").display().to_string();
+    stand.stop.start();
+    stand.running.wait().await.unwrap();
+    let audit = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_attestry-audit"))
+            .args(arguments)
+            .env_remove("ATTESTRY_LEDGER_URL")
+            .output()
+            .unwrap()
+    };
+    let made = audit(&["prove", "--agent", "node-1", "--from", "-1h", "--to", "now", "-o", &folder, "--log", &data]);
+    assert_eq!(code(&made), 0, "{}", errors(&made));
+    assert_eq!(code(&audit(&["verify", &folder, "--log-key", &vkey])), 0);
+    for place in [&data, &mirror] {
+        let replayed = audit(&["replay", place, "--log-key", &vkey, "--roots", &roots]);
+        let text = String::from_utf8_lossy(&replayed.stdout).into_owned();
+        assert!(code(&replayed) == 1 && text.starts_with("FALSE: appraisal: node-1: "), "{text}{}", errors(&replayed));
+    }
 }

@@ -1,11 +1,13 @@
 //! A ledger entry, its body in the words of the specification.
 
 use evidence::quote::Quote;
+use ledger_history::census::Sums;
 use ledger_protocol::{
     Entry, Kind,
     body::{
-        AgentPolicy, Body, CheckpointBody, Enrol, Genesis, KeyRelease, Miss, NamedPolicy, OperatorAction, PolicyBody,
-        QuoteBody, ReleasePhase, Retire, Revocation, ServiceStart, TimestampBody, Verdict, VerdictResult,
+        AgentPolicy, Body, CensusBody, CheckpointBody, Enrol, Genesis, KeyRelease, Maintenance, Miss, NamedPolicy,
+        OperatorAction, PolicyBody, QuoteBody, ReleasePhase, Retire, Revocation, ServiceStart, TimestampBody, Verdict,
+        VerdictResult,
     },
 };
 use messages::cbor::CborError;
@@ -88,9 +90,39 @@ fn body(entry: &Entry) -> Result<Value, CborError> {
             let TimestampBody { tree_size, note, token, tsa, gen_time } = TimestampBody::decode(bytes)?;
             json!({"tree_size": tree_size, "note": note, "token": token, "tsa": tsa, "gen_time": time(gen_time.0)})
         }
-        // This version writes none of these; their bytes are shown.
-        Kind::Census | Kind::Maintenance | Kind::Unknown(_) => json!({"cbor": hex::encode(bytes)}),
+        Kind::Census => census(&CensusBody::decode(bytes)?),
+        Kind::Maintenance => {
+            let Maintenance { from, to, reason, actor } = Maintenance::decode(bytes)?;
+            json!({"from": time(from.0), "to": time(to.0), "reason": reason, "actor": actor})
+        }
+        Kind::Unknown(_) => json!({"cbor": hex::encode(bytes)}),
     })
+}
+
+/// The sums in words where they are as long as they should be.
+fn census(body: &CensusBody) -> Value {
+    let CensusBody { prefix_size, sums, root, epoch } = body;
+    let sums = match sums.as_slice().try_into().map(Sums::from_bytes) {
+        Ok(Sums { agents, due, missed, oldest, worst_gap, quotes, fails, misses, resets, late }) => json!({
+            "agents": agents,
+            "due": due,
+            "missed": missed,
+            "oldest_last_quote": oldest_quote(oldest),
+            "worst_gap_seconds": worst_gap,
+            "quotes": quotes,
+            "failed": fails,
+            "misses": misses,
+            "resets": resets,
+            "late": late,
+        }),
+        Err(_) => json!({"malformed": hex::encode(sums)}),
+    };
+    json!({"epoch": epoch, "prefix_size": prefix_size, "root": root, "sums": sums})
+}
+
+/// The largest number stands for none.
+fn oldest_quote(seconds: u64) -> Value {
+    if seconds == u64::MAX { Value::Null } else { time(seconds.saturating_mul(1_000)) }
 }
 
 fn quote(body: &QuoteBody) -> Value {

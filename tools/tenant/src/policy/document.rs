@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use evidence::runtime_policy::{Extension, PolicyBuilder, RuntimePolicy, ViolationChoice};
 use serde::{Deserialize, Serialize};
 
+use super::ordered::Ordered;
 use crate::failure::Failure;
 
 /// Lists of digests by path, keyring or name.
@@ -45,9 +46,9 @@ pub(super) struct Ima {
     pub(super) ignored_keyrings: Vec<String>,
     #[serde(default = "sha1")]
     pub(super) log_hash_alg: String,
-    /// Always null: a policy with one is refused.
+    /// Rules over device-mapper records: of several that fit a device the first counts.
     #[serde(default)]
-    pub(super) dm_policy: (),
+    pub(super) dm_policy: Option<Ordered>,
 }
 
 fn sha1() -> String {
@@ -85,7 +86,7 @@ impl RuntimeDocument {
             digests: Lists::new(),
             excludes: Vec::new(),
             keyrings: Lists::new(),
-            ima: Ima { ignored_keyrings: Vec::new(), log_hash_alg: sha1(), dm_policy: () },
+            ima: Ima { ignored_keyrings: Vec::new(), log_hash_alg: sha1(), dm_policy: None },
             ima_buf: Lists::new(),
             verification_keys: String::new(),
             own: Own::default(),

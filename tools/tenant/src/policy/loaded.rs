@@ -71,12 +71,17 @@ impl Loaded {
         }
     }
 
-    /// As JSON, whatever its kind.
+    /// As JSON for comparing; lists and rules whose order counts say so.
     pub(super) fn to_value(&self) -> Result<Value, Failure> {
         match self {
             Self::MeasuredBoot(members) | Self::ReferenceState(members) => Ok(Value::Object(members.clone())),
             Self::Runtime(document) => {
-                serde_json::to_value(document).map_err(|error| Failure::system("write the policy", error))
+                let mut value =
+                    serde_json::to_value(document).map_err(|error| Failure::system("write the policy", error))?;
+                if let (Some(rules), Some(shown)) = (&document.ima.dm_policy, value.pointer_mut("/ima/dm_policy")) {
+                    *shown = rules.placed();
+                }
+                Ok(value)
             }
         }
     }

@@ -9,6 +9,7 @@ use super::{
     deliver,
     document::{Lists, RuntimeDocument, add, add_text},
     loaded::Loaded,
+    ordered::Ordered,
 };
 use crate::failure::Failure;
 
@@ -72,6 +73,7 @@ fn merge_runtime(mut before: RuntimeDocument, next: RuntimeDocument) -> Result<R
         return Err(Failure::new(format!("the policies differ in {what}"))
             .remedy("a list has one kind of template digests: decide which, and change the other policy"));
     }
+    before.ima.dm_policy = device_rules(&before, &next)?.cloned();
     for violation in next.own.violations {
         match before.own.violations.iter().find(|known| known.path == violation.path) {
             Some(known) if known.choice != violation.choice => {
@@ -99,6 +101,32 @@ fn merge_runtime(mut before: RuntimeDocument, next: RuntimeDocument) -> Result<R
     }
     before.verification_keys = keyring_text(&keys);
     Ok(before)
+}
+
+/// The one set of rules over device-mapper records that both policies go by.
+///
+/// Rules count in their order, and required ones forbid: two sets do not add up. Nor does a set with digests of
+/// such records, which count only where no set is.
+fn device_rules<'a>(before: &'a RuntimeDocument, next: &'a RuntimeDocument) -> Result<Option<&'a Ordered>, Failure> {
+    let lists_devices = |document: &RuntimeDocument| {
+        let lists = [&document.ima_buf, &document.own.critical_data];
+        lists.into_iter().flat_map(|lists| lists.keys()).any(|name| name.starts_with("dm_"))
+    };
+    let (rules, other) = match (&before.ima.dm_policy, &next.ima.dm_policy) {
+        (None, None) => return Ok(None),
+        (Some(one), Some(two)) if one == two => return Ok(Some(one)),
+        (Some(_), Some(_)) => {
+            return Err(Failure::new("the policies differ in ima.dm_policy")
+                .remedy("its rules count in their order: write one set of rules, and put it into one of them"));
+        }
+        (Some(rules), None) => (rules, next),
+        (None, Some(rules)) => (rules, before),
+    };
+    if lists_devices(other) {
+        return Err(Failure::new("one policy has ima.dm_policy, the other digests of device-mapper records")
+            .remedy("beside ima.dm_policy such digests allow nothing: decide which, and take the other out"));
+    }
+    Ok(Some(rules))
 }
 
 fn append(lists: &mut Lists, more: Lists) {

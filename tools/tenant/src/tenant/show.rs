@@ -1,7 +1,7 @@
 //! Status in plain words and in JSON.
 
 use messages::{
-    AgentId,
+    AgentId, UnixMillis,
     keylime::{AgentStatus, AttestationStatus},
 };
 
@@ -30,6 +30,10 @@ pub(super) fn status(agent: &AgentId, status: &AgentStatus, json: bool) -> Resul
     }
     for (name, value) in &status.labels {
         outln!("  label        {}={}", printable(name), printable(value));
+    }
+    for window in &status.maintenance {
+        let (from, to) = (time(window.from), time(window.to));
+        outln!("  maintenance  {from} to {to}: {}", printable(&window.reason));
     }
     if let Some(binding) = &status.binding {
         outln!("  binding      {binding}");
@@ -83,6 +87,12 @@ fn verdict(status: AttestationStatus) -> &'static str {
         AttestationStatus::Pending => "PENDING, not judged yet",
         AttestationStatus::Timeout => "TIMEOUT, its last pass is too old to count",
     }
+}
+
+/// RFC 3339 in UTC, to the second.
+fn time(instant: UnixMillis) -> String {
+    let time = i64::try_from(instant.0).ok().and_then(chrono::DateTime::from_timestamp_millis);
+    time.map_or_else(|| instant.to_string(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }
 
 /// A server's text on a terminal: without what could steer it.

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use ledger_protocol::{
     Entry, Kind,
-    body::{Body, CheckpointBody, TimestampBody},
+    body::{Body, CensusBody, CheckpointBody, Maintenance, TimestampBody},
 };
 use messages::{Digest, UnixMillis};
 use tempfile::TempDir;
@@ -92,6 +92,49 @@ fn entries_about_checkpoints_are_shown_in_words() {
         let (code, said) = attestry(&["inspect", "entry", file.to_str().unwrap()]);
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("tree_size: 41") && said.contains(said_too), "{said}");
+    }
+}
+
+#[test]
+fn a_census_and_a_maintenance_are_shown_in_words() {
+    let digest = Digest([7; 32]);
+    let longs = [1_800_000_000_u64, 7_200, 1_000, 4, 3, 2, 1].into_iter().flat_map(u64::to_be_bytes);
+    let sums: Vec<u8> = [9_u32, 8, 1].into_iter().flat_map(u32::to_be_bytes).chain(longs).collect();
+    let census = |sums| CensusBody { prefix_size: 41, sums, root: digest, epoch: 6 }.encode();
+    let nobody = [&[0; 12][..], &[0xff; 8], &[0; 48]].concat();
+    let (from, to) = (UnixMillis(1_800_000_000_000), UnixMillis(1_800_007_200_000));
+    let maintenance = Maintenance { from, to, reason: "new fans".to_owned(), actor: "admin".to_owned() }.encode();
+    let agent: Option<messages::AgentId> = Some("node-1".parse().unwrap());
+    let folder = TempDir::new().unwrap();
+    for (kind, agent, body, words) in [
+        (
+            Kind::Census,
+            None,
+            census(serde_bytes::ByteBuf::from(sums)),
+            ["epoch: 6", "agents: 9", "oldest_last_quote: 2027-01-15T08:00:00.000Z", "failed: 4", "late: 1"],
+        ),
+        (
+            Kind::Census,
+            None,
+            census(serde_bytes::ByteBuf::from(nobody)),
+            ["prefix_size: 41", "agents: 0", "oldest_last_quote: null", "worst_gap_seconds: 0", "root: 0707"],
+        ),
+        (Kind::Census, None, census(serde_bytes::ByteBuf::from(vec![5; 67])), ["malformed: 0505"; 5]),
+        (
+            Kind::Maintenance,
+            agent,
+            maintenance,
+            ["from: 2027-01-15T08:00:00.000Z", "to: 2027-01-15T10:00:00.000Z", "new fans", "actor: admin", "node-1"],
+        ),
+    ] {
+        let entry = Entry { kind, agent, seq: 3, prev: digest, recorded: UnixMillis(1_800_000_000_500), body };
+        let file = folder.path().join("entry.cbor");
+        fs::write(&file, entry.encode().unwrap()).unwrap();
+        let (code, said) = attestry(&["inspect", "entry", file.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod apart;
 mod appraisal;
 mod cli;
 mod machine;
+mod maintenance;
 mod measured;
 mod policy;
 mod process;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use messages::{
     Digest,
+    keylime::MaintenanceWindow,
     ledger::{Group, Item},
 };
 use tokio::sync::oneshot;
@@ -13,6 +14,7 @@ use super::{Agent, client};
 use crate::{
     entries, error_chain,
     fleet::{self, EnrolmentError},
+    maintenance,
     policies::PolicyError,
     store::{DepartedRow, StoreError, StoredAgent, TermsRow},
     terms::{Application, TermsError},
@@ -20,6 +22,8 @@ use crate::{
 
 /// Something to be done between two rounds. Answered when it is durable.
 pub(crate) enum Command {
+    /// Put a planned absence on record.
+    Announce { actor: String, window: MaintenanceWindow, reply: Reply },
     /// Forget the agent.
     Delete { actor: String, reply: Reply },
     /// Append an entry that no round depends on.
@@ -55,12 +59,17 @@ pub(crate) enum CommandError {
     Store(#[source] StoreError),
     #[error("the agent cannot be taken on")]
     Terms(#[source] TermsError),
+    #[error(
+        "only an agent's last maintenance windows count, and {reason:?} is not over but would no longer be one of them; announce this one later"
+    )]
+    Windows { reason: String },
 }
 
 impl Agent {
     /// Carries out a command. `None` if the agent is gone.
     pub(super) async fn obey(&mut self, command: Command) -> Option<VecDeque<Effect>> {
         let (result, reply, deleted) = match command {
+            Command::Announce { actor, window, reply } => (self.announce(actor, window).await, reply, false),
             Command::Delete { actor, reply } => (self.delete(&actor).await, reply, true),
             Command::Note { item, reply } => {
                 // Says nothing to the session: it stays where it is.
@@ -95,9 +104,22 @@ impl Agent {
         Ok(effects)
     }
 
+    /// The window counts for gaps that begin after a later quote; a challenge that the entry cuts short is made again.
+    async fn announce(&mut self, actor: String, window: MaintenanceWindow) -> Result<VecDeque<Effect>, CommandError> {
+        // What others announced shows once the chain has been taken in.
+        self.head().await.map_err(refused_or_unavailable)?;
+        if let Some(displaced) = self.windows.displaced(self.services.clock.now()) {
+            return Err(CommandError::Windows { reason: displaced.reason.clone() });
+        }
+        self.insist_here(&[entries::maintenance(&maintenance::body(&window, actor))]).await?;
+        self.windows.push(window);
+        self.keep_row().await?;
+        Ok(self.handle(Input::Conflict))
+    }
+
     async fn delete(&mut self, actor: &str) -> Result<VecDeque<Effect>, CommandError> {
         self.insist_with_owed(entries::operator_action("agent-delete", actor, &self.id, "")).await?;
-        let departed = DepartedRow { next_seq: self.next_seq, enrolled: self.enrolled };
+        let departed = DepartedRow { next_seq: self.next_seq, enrolled: self.enrolled, windows: self.windows.clone() };
         self.services.store.remove_agent(&self.id, departed).await.map_err(CommandError::Store)?;
         Ok(VecDeque::new())
     }
@@ -204,28 +226,26 @@ impl Agent {
 
     /// Appends entries wherever the chain ends; on the fleet's chain when the agent has left it.
     async fn insist(&mut self, items: Vec<Item>) -> Result<(), CommandError> {
-        let mut refused = false;
-        for _ in 0..CONFLICTS_MAX {
-            let appended = match self.head().await {
-                Ok(head) => self.append(head, items.clone()).await.map(drop),
-                Err(input) => Err(input),
-            };
-            match appended {
-                Ok(()) => return Ok(()),
-                Err(Input::Conflict) => {}
-                Err(Input::LedgerRefused(_)) => {
-                    refused = true;
-                    break;
-                }
-                Err(input) => return Err(refused_or_unavailable(input)),
-            }
-        }
-        if !refused {
-            return Err(CommandError::Restless);
+        match self.insist_here(&items).await {
+            Err(CommandError::LedgerRefused(_)) => {}
+            outcome => return outcome,
         }
         let group = Group { agent: None, expected: None, items };
         let appended = self.services.ledger.append(group).await;
         appended.map(drop).map_err(|error| CommandError::LedgerUnavailable(error_chain::chain(&error)))
+    }
+
+    /// Appends entries wherever the agent's own chain ends.
+    async fn insist_here(&mut self, items: &[Item]) -> Result<(), CommandError> {
+        for _ in 0..CONFLICTS_MAX {
+            let head = self.head().await.map_err(refused_or_unavailable)?;
+            match self.append(head, items.to_vec()).await {
+                Ok(_) => return Ok(()),
+                Err(Input::Conflict) => {}
+                Err(input) => return Err(refused_or_unavailable(input)),
+            }
+        }
+        Err(CommandError::Restless)
     }
 }
 

@@ -40,7 +40,11 @@ impl Agent {
         let mut raised = false;
         for entry in seen {
             match entry {
-                Seen::Enrolled(binding) => self.enrolled = Some(binding),
+                Seen::Enrolled(binding) => {
+                    self.enrolled = Some(binding);
+                    self.windows.clear();
+                }
+                Seen::Maintenance(window) => self.windows.push(window),
                 Seen::Retired => self.enrolled = None,
                 Seen::Quote(found) => clock = found,
                 Seen::Fact(fact) => {

@@ -145,7 +145,7 @@ async fn a_command_to_an_agent_whose_record_is_gone_is_turned_away() {
     services.store.put_agent(&agent).await.unwrap();
     let (handle, shutdown) = Shutdown::new();
     let fleet = Fleet::resume(Arc::clone(&services), shutdown).unwrap();
-    let departed = crate::store::DepartedRow { next_seq: 0, enrolled: None };
+    let departed = crate::store::DepartedRow { next_seq: 0, enrolled: None, windows: Default::default() };
     services.store.remove_agent(&agent.id, departed).await.unwrap();
     let _ = fleet.tell(&agent.id, |_reply| Command::Panic).await;
     let reason = || fleet.status(&agent.id, services.clock.now()).unwrap().reason.unwrap_or_default();

@@ -13,6 +13,7 @@ use verifier_protocol::{
 };
 
 use crate::{
+    maintenance::Windows,
     services::Services,
     store::{Algorithms, StoredAgent},
     terms::Terms,
@@ -29,6 +30,7 @@ pub(crate) struct View {
     record: Record,
     settings: Settings,
     trouble: Option<String>,
+    windows: Windows,
 }
 
 impl View {
@@ -46,14 +48,18 @@ impl View {
             record,
             settings,
             trouble: None,
+            windows: stored.record.windows.clone(),
         }
     }
 
-    pub(super) fn update(&mut self, session: &Session, algorithms: &Algorithms, in_flight: bool) {
+    pub(super) fn update(&mut self, session: &Session, algorithms: &Algorithms, windows: &Windows, in_flight: bool) {
         self.in_flight = in_flight;
         self.activity = session.activity();
         if self.algorithms != *algorithms {
             self.algorithms = algorithms.clone();
+        }
+        if self.windows != *windows {
+            self.windows = windows.clone();
         }
         self.record = session.record().clone();
         self.settings = *session.settings();
@@ -105,6 +111,7 @@ impl View {
             key_state: Some(record.key.name().to_owned()),
             labels: terms.labels.clone(),
             binding: terms.bound.binding,
+            maintenance: self.windows.ahead(now),
         }
     }
 }

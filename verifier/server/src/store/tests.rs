@@ -78,7 +78,10 @@ async fn a_removed_agent_leaves_only_where_its_chain_stood() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     store.put_agent(&stored("a")).await.unwrap();
-    store.remove_agent(&row_id("a"), DepartedRow { next_seq: 8, enrolled: None }).await.unwrap();
+    store
+        .remove_agent(&row_id("a"), DepartedRow { next_seq: 8, enrolled: None, windows: Default::default() })
+        .await
+        .unwrap();
     assert!(store.agents().unwrap().is_empty());
     assert!(store.agent(&row_id("a")).unwrap().is_none());
     assert_eq!(store.departed(&row_id("a")).unwrap().unwrap().next_seq, 8);

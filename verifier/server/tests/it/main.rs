@@ -6,6 +6,7 @@ mod attester;
 mod chain;
 mod evidence;
 mod history;
+mod maintenance;
 mod measured;
 mod notices;
 mod operators;

@@ -14,7 +14,7 @@ use crate::{
     stand::{Stand, base64, client_tls, tls_of, until},
 };
 
-const ROUTES: [(Method, &str); 12] = [
+const ROUTES: [(Method, &str); 13] = [
     (Method::GET, "/v2.6/agents/"),
     (Method::GET, "/v2.6/agents/node-1"),
     (Method::POST, "/v2.6/agents/node-1"),
@@ -27,6 +27,7 @@ const ROUTES: [(Method, &str); 12] = [
     (Method::GET, "/v2.6/mbpolicies/"),
     (Method::DELETE, "/v2.6/mbpolicies/name"),
     (Method::PUT, "/v2.6/mbpolicies/name"),
+    (Method::POST, "/v2.6/agents/node-1/maintenance"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,3 +117,45 @@ fn policies_that_contradict_each_other_are_not_merged() {
     assert!(said(&other).contains("log_hash_alg"));
     assert!(said(&boot).contains("cannot be merged"));
 }
+
+/// A policy with two rules over device-mapper records, in an order that is not the alphabet's.
+fn with_device_rules(order: [&str; 2]) -> String {
+    let rule = |name: &str| {
+        let load = concat!(
+            r#"{"allow_multiple_loads": false, "name": "n", "uuid": "u", "major": null, "minor": 0, "minor_count": 1, "#,
+            r#""num_targets": 1, "targets": [{"target_name": "linear", "device_name": "8:1"}]}"#
+        );
+        format!(
+            r#""{name}": {{"required": true, "device_resume_required": true, "device_rename": {{"valid_name": false,
+            "valid_uuid": false}}, "device_remove": {{"allow_removal": false}}, "allow_clear": false, "table_load": {load}}}"#
+        )
+    };
+    let rules = order.map(rule).join(",");
+    let policy = format!(r#"{{"version": 1, "match_on": "uuid", "rules": {{{rules}}}}}"#);
+    runtime_policy(&json!({}), &[]).replace(r#""dm_policy":null"#, &format!(r#""dm_policy":{policy}"#))
+}
+
+#[test]
+fn device_rules_are_carried_through_in_their_order() {
+    let folder = Folder::new();
+    let plain = folder.put("plain.json", runtime_policy(&json!({"/x": [sha256(b"x")]}), &[]));
+    let rules = folder.put("rules.json", with_device_rules(["swap", "root"]));
+    let turned = folder.put("turned.json", with_device_rules(["root", "swap"]));
+    let digests = runtime_policy(&json!({}), &[])
+        .replace(r#""ima-buf":{}"#, &format!(r#""ima-buf":{{"dm_table_load":["{}"]}}"#, sha256(b"record")));
+    let digests = folder.put("digests.json", digests);
+    let output = folder.path("merged.json");
+    for (one, other) in [(&rules, &plain), (&plain, &rules), (&rules, &rules)] {
+        policy(&["merge", one, other, "-o", &output]).unwrap();
+        let text = fs::read_to_string(&output).unwrap();
+        assert!(text.find("\"swap\"").unwrap() < text.find("\"root\"").unwrap(), "{text}");
+    }
+    policy(&["create", "runtime", "--base", &rules, "-o", &output]).unwrap();
+    policy(&["diff", &rules, &output]).unwrap();
+    assert!(policy(&["diff", &rules, &turned]).is_err(), "another order is another policy");
+    assert!(policy(&["diff", &rules, &plain]).is_err());
+    let said = |one: &str, other: &str| policy(&["merge", one, other, "-o", &output]).unwrap_err().to_string();
+    assert!(said(&rules, &turned).contains("differ in ima.dm_policy"));
+    assert!(said(&rules, &digests).contains("digests of device-mapper records"));
+    assert!(said(&digests, &rules).contains("digests of device-mapper records"));
+}
