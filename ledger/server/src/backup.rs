@@ -229,14 +229,15 @@ fn copy(root: &Folder, to: &Path, first: u64, without_keys: bool) -> Result<Back
             false => !file_name(path).ends_with(LOGGED) || tokens.iter().any(|token| is_of(path, token)),
         })?;
     }
-    if first > 0 {
-        copying.forget_pruned(first)?;
-    }
     copying.sync()?;
     target.replace(PUBLIC_FILE, &note).map_err(io_error("write", &target.file(PUBLIC_FILE)))?;
     let (origin, vkey) = (key.name().to_string(), key.to_string());
     let manifest = Manifest { version: 1, origin: origin.clone(), vkey, tree_size, first, segment, segment_bytes };
     manifest.write(&target)?;
+    // Until here the copy was the earlier one, which needs them.
+    if first > 0 {
+        copying.forget_pruned(first)?;
+    }
     let (files, bytes) = copying.written();
     Ok(BackupReport { bytes, files, origin, tree_size })
 }

@@ -20,7 +20,7 @@ use crate::histories::HISTORIES_FOLDER;
 use crate::identity::{Identity, IdentityError, KEY_FILE, load_verifier};
 use crate::levels::{Levels, level_bytes};
 use crate::lock::{CheckpointLock, FileLock, LOCK_FOLDER, LockError};
-use crate::pruned::PRUNED_FOLDER;
+use crate::pruned::{PRUNED_FOLDER, first_of_any};
 use crate::segment::{Segments, name};
 use crate::stamps::STAMPS_FOLDER;
 use crate::witnessing::{WitnessesRefuse, Witnessing};
@@ -275,9 +275,11 @@ fn fill(from: &Folder, unfinished: &Path, manifest: &Manifest, note: &[u8]) -> R
     }
     let is_signed = |path: &Path| super::file_name(path).parse::<u64>().is_ok_and(|size| size <= manifest.tree_size);
     copying.tree(Path::new(CHECKPOINTS), &mut |path: &Path| path.is_dir() || is_signed(path))?;
+    // An interrupted run may have left what a later prune knows.
+    let is_complete = |path: &Path| first_of_any(&super::file_name(path)).is_none_or(|of| of == manifest.first);
     for folder in [BLOBS, STAMPS_FOLDER, PRUNED_FOLDER, HISTORIES_FOLDER] {
         if from.file(folder).exists() {
-            copying.tree(Path::new(folder), &mut |_: &Path| true)?;
+            copying.tree(Path::new(folder), &mut |path: &Path| is_complete(path))?;
         }
     }
     copying.sync()?;
