@@ -20,12 +20,7 @@ impl ClockInfo {
     /// Source: TPM 2.0 Library, Part 2, "Attestation Structures"; `docs/spec/history.md` section 3.
     #[must_use]
     pub fn of_quote(attest: &[u8]) -> Option<Self> {
-        let (head, rest) = attest.split_first_chunk::<6>()?;
-        if *head != QUOTE_HEAD {
-            return None;
-        }
-        let (_signer, rest) = sized(rest)?;
-        let (_extra_data, rest) = sized(rest)?;
+        let (_extra_data, rest) = after_signer(attest)?;
         let (clock, rest) = rest.split_first_chunk()?;
         let (resets, rest) = rest.split_first_chunk()?;
         let (restarts, rest) = rest.split_first_chunk()?;
@@ -38,9 +33,13 @@ impl ClockInfo {
 /// The challenger's bytes in a quote's `TPMS_ATTEST`: the nonce, as far as nothing is authenticated.
 #[must_use]
 pub fn extra_data(attest: &[u8]) -> Option<&[u8]> {
-    let (head, rest) = attest.split_first_chunk::<6>()?;
-    let (_signer, rest) = sized(rest).filter(|_| *head == QUOTE_HEAD)?;
-    sized(rest).map(|(extra_data, _)| extra_data)
+    after_signer(attest).map(|(extra_data, _)| extra_data)
+}
+
+/// A quote's extraData, and what follows it.
+fn after_signer(attest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_signer, rest) = sized(attest.strip_prefix(&QUOTE_HEAD)?)?;
+    sized(rest)
 }
 
 fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

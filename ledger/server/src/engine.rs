@@ -34,6 +34,7 @@ use ledger_protocol::body::{Body, Genesis, ServiceStart};
 use ledger_protocol::{Kind, RequestRefused};
 use ledger_tlog::proof::{ConsistencyProof, InclusionProof};
 use ledger_tlog::tree::{TreeError, TreeHead, consistency_proof, inclusion_proof};
+pub(crate) use logging::chain;
 use messages::Digest;
 use messages::ledger::{AppendAnswer, AppendRequest, Group, GroupResult, Info, Item};
 use serde_bytes::ByteBuf;
@@ -566,17 +567,6 @@ fn item<B: Body>(body: &B) -> Item {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Time between checkpoints unless told otherwise: the age of a nonce's beacon.

@@ -119,12 +119,7 @@ fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
         return proofs::run_verify(arguments, &question);
     }
     let report = verify::verify(&arguments.bundle, &question);
-    let text = if arguments.json {
-        serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
-    } else {
-        text::render(&report)
-    };
-    print(&text);
+    show(&report, arguments.json, text::render)?;
     Ok(report.conclusion.exit_code())
 }
 
@@ -196,12 +191,7 @@ fn run_receipt(arguments: &ReceiptArguments) -> Result<u8, Failure> {
         }
         Err(problem) => return Err(usage(&problem)),
     };
-    let text = if arguments.json {
-        serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
-    } else {
-        text::render_receipt(&report)
-    };
-    print(&text);
+    show(&report, arguments.json, text::render_receipt)?;
     Ok(0)
 }
 
@@ -252,6 +242,17 @@ fn read_signers(paths: &[PathBuf]) -> Result<Option<Signers>, Failure> {
         signers.trust(&path.display().to_string(), &pem).map_err(|error| usage(path, cause::chain(&error)))?;
     }
     Ok((!paths.is_empty()).then_some(signers))
+}
+
+/// Prints a report as JSON, or in the words that `render` has for it.
+fn show<R: serde::Serialize>(report: &R, json: bool, render: impl Fn(&R) -> String) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string_pretty(report).map_err(|error| failed(&error))? + "\n"
+    } else {
+        render(report)
+    };
+    print(&text);
+    Ok(())
 }
 
 /// Writes to stdout; a reader that has gone away is no error.

@@ -8,7 +8,7 @@ use messages::{Digest, UnixMillis};
 use super::{
     EXIT_FAILED, EXIT_USAGE, Failure,
     arguments::{ProveArguments, VerifyArguments},
-    failed, interval, print, read_file, unusable, usage,
+    failed, interval, print, read_file, show, unusable, usage,
 };
 use crate::{
     interval::{Evidence, IntervalQuestion, render, verify},
@@ -81,11 +81,6 @@ pub(super) fn run_verify(arguments: &VerifyArguments, question: &Question<'_>) -
     };
     let evidence = arguments.full.then_some(Evidence { blob: &blob, question });
     let report = verify(&bytes, &asked, evidence);
-    let text = if arguments.json {
-        serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
-    } else {
-        render(&report)
-    };
-    print(&text);
+    show(&report, arguments.json, render)?;
     Ok(report.conclusion.exit_code())
 }

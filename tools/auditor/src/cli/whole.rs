@@ -11,7 +11,7 @@ use ledger_tlog::key::NoteVerifier;
 use super::{
     EXIT_FAILED, EXIT_FALSE, EXIT_USAGE, Failure,
     arguments::{Judging, LogKey, MonitorArguments, ReplayArguments},
-    failed, print, read_key, read_policy, read_signers, usage,
+    failed, print, read_key, read_policy, read_signers, show, usage,
 };
 use crate::{
     clock,
@@ -39,12 +39,7 @@ pub(super) fn run_replay(arguments: &ReplayArguments) -> Result<u8, Failure> {
         replay(&log, &log_key, question, progress).map_err(|error| failed(&error))
     })?;
     bar.finish_and_clear();
-    let text = if arguments.json {
-        serde_json::to_string_pretty(&report).map_err(|error| failed(&error))? + "\n"
-    } else {
-        render(&report)
-    };
-    print(&text);
+    show(&report, arguments.json, render)?;
     Ok(report.conclusion.exit_code())
 }
 
