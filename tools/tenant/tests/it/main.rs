@@ -14,6 +14,7 @@ mod policy;
 mod process;
 mod recorded;
 mod restarts;
+mod signed_boot;
 mod site;
 mod stamped;
 mod webhook;
