@@ -7,6 +7,7 @@
 mod apart;
 mod appraisal;
 mod cli;
+mod long_list;
 mod machine;
 mod maintenance;
 mod measured;
