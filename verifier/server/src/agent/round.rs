@@ -348,13 +348,21 @@ impl Agent {
             false => answer,
         };
         let text = || format!("the agent answered {}", answer.status);
+        let long = answer.body.len() > appraisers::SHORT_BYTES_MAX;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::REQUEST_TIMEOUT => return Err((Loss::Unreachable, text())),
             status if status.is_server_error() => return Err((Loss::Unreachable, text())),
             _ => return Err((Loss::Refused, text())),
         }
-        let envelope = serde_json::from_slice::<Envelope<IntegrityQuote>>(&answer.body);
+        let parse = move || serde_json::from_slice::<Envelope<IntegrityQuote>>(&answer.body);
+        // Long lists would hold up other agents already by being unescaped.
+        let envelope = if long {
+            let parsed = tokio::task::spawn_blocking(parse).await;
+            parsed.map_err(|error| (Loss::NoQuote, format!("the answer was not read: {error}")))?
+        } else {
+            parse()
+        };
         envelope.map(|envelope| envelope.results).map_err(|error| {
             let place = format!("line {} column {}", error.line(), error.column());
             (Loss::NoQuote, format!("the answer is not the JSON of a quote ({place})"))
