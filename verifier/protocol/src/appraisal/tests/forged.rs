@@ -166,8 +166,8 @@ fn each_kind_of_policy_is_named_by_what_breaks_it_and_by_nothing_else() {
     machine.run("/unknown", b"x");
     let lists = machine.lists(0);
     let appraisal = machine.judge_anew(&lists, None);
-    let tpm = crate::policy::layer_name("tpm_policy", machine.bench.policy.digest());
-    let boot = crate::policy::layer_name("measured_boot", machine.boot_policy().digest());
+    let tpm = layer_name("tpm_policy", machine.bench.policy.digest());
+    let boot = layer_name("measured_boot", machine.boot_policy().digest());
     let layers: Vec<(String, Option<String>)> =
         appraisal.findings().iter().map(|one| (one.event_id(), one.text.layer().map(str::to_owned))).collect();
     let expected = [
