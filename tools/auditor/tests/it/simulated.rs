@@ -209,11 +209,11 @@ fn an_altered_entry_and_a_withheld_blob_are_told() {
     }
     let mut view = whole;
     let policies = world.ledger.replica().entries().iter().filter(|(entry, _)| entry.kind == Kind::Policy);
-    let policy = policies.filter_map(|(entry, _)| match PolicyBody::decode(&entry.body).unwrap() {
+    let mut policy = policies.filter_map(|(entry, _)| match PolicyBody::decode(&entry.body).unwrap() {
         PolicyBody::Agent(policy) => Some(policy.policies[0].digest),
         PolicyBody::Named(_) => None,
     });
-    let policy = policy.last().unwrap();
+    let policy = policy.next_back().unwrap();
     view.blobs.remove(&policy);
     assert_eq!(replayed(&view).conclusion, Conclusion::NotFullyChecked);
 }
