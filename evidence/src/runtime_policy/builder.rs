@@ -26,6 +26,10 @@ impl Table {
         }
     }
 
+    pub(super) fn of_number(number: u32) -> Option<Self> {
+        [Self::Files, Self::Keyrings, Self::Buffers].into_iter().find(|table| table.number() == number)
+    }
+
     /// The member of Keylime's JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
