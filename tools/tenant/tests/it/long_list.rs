@@ -58,8 +58,8 @@ fn a_long_list_is_taken_once_then_what_is_new_and_holds_nobody_up() {
     let whole = FILES as u64 + 1;
     assert_eq!(sent.first(), Some(&(0, whole)), "the boot aggregate and every file");
     let later = sent.get(1..).unwrap();
-    assert_eq!(later.iter().map(|(_, count)| count).sum::<u64>(), 1, "{later:?}");
-    assert!(later.iter().all(|(from, _)| *from >= whole), "{later:?}");
+    // The one line comes again while the list is ahead of the register, as the kernel's is for a moment.
+    assert!(later.iter().all(|one| [(whole, 0), (whole, 1), (whole + 1, 0)].contains(one)), "{later:?}");
     assert!(later.contains(&(whole, 1)) && later.ends_with(&[(whole + 1, 0)]), "{later:?}");
 
     // The other machine went on between this one's policy and its first verdict, and never waited long enough to miss.
