@@ -26,7 +26,7 @@ use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 
 use crate::alterations::{ALTERATIONS, Alteration, FULL_ALTERATIONS, authorities, authority_token, records, rich};
-use crate::beacons::{BEACON_ALTERATIONS, false_stamps, of, stamped};
+use crate::beacons::{BEACON_ALTERATIONS, false_stamps, of, of_two, stamped};
 use crate::fleet::{self, fleet, made};
 
 /// What the auditor of a case takes from elsewhere.
@@ -365,9 +365,16 @@ fn both_know_time_stamps() {
     let token = authority_token(&authority, &note);
     let mut opinions = Opinions::new();
     let stamp = |note| Stamp { note, token: ByteBuf::from(token.clone()) };
+    let altered = |at: usize| {
+        let mut token = token.clone();
+        token[at] ^= 1;
+        Stamp { note: StampedNote::Last, token: ByteBuf::from(token) }
+    };
     for (stamps, what) in [
         (vec![stamp(StampedNote::Last)], "a good one"),
         (vec![stamp(StampedNote::End)], "over another note"),
+        (vec![altered(token.len() - 5)], "one with another signature"),
+        (vec![altered(token.windows(2).position(|head| head == [0x18, 15]).unwrap() + 15)], "one with another time"),
         (vec![Stamp { note: StampedNote::Last, token: ByteBuf::from(&token[..token.len() - 1]) }], "a cut one"),
     ] {
         proof.stamps = stamps;
@@ -415,6 +422,11 @@ fn both_know_time_stamps_under_beacons() {
     for (what, _, log, agent) in false_stamps() {
         let proof = of(&log, &agent, 200, 260).encode();
         opinions.interval(what, &agent, &trusting(&log, Some(&authority)), &proof);
+    }
+    let (log, agent) = of_two(&authority, &stranger);
+    let proof = of(&log, &agent, 200, 260).encode();
+    for (number, trusted) in [&authority, &stranger, &Dated::new(3)].into_iter().enumerate() {
+        opinions.interval(format!("two, of which {number}"), &agent, &trusting(&log, Some(trusted)), &proof);
     }
     for (more_ms, accuracy_ms) in [(0, None), (999, Some(1)), (1_500, Some(501)), (7, Some(0))] {
         let (mut log, agent) = SyntheticLog::with_machine(3, 2);
