@@ -265,10 +265,15 @@ fn findings_are_bounded_and_the_rest_is_counted() {
     assert!(!appraisal.passed());
 }
 
+/// Whether the error is of a member that is stated and demands nothing.
+fn named(error: &MalformedPolicy, member: &str) -> bool {
+    matches!(error, MalformedPolicy::Empty { place } if place == member)
+}
+
 #[test]
 fn documents_that_are_no_policies_are_refused_where_they_are_wrong() {
     type Check = fn(&MalformedPolicy) -> bool;
-    let cases: [(Value, Check); 13] = [
+    let cases: [(Value, Check); 16] = [
         (json!({"version": 2, "accept": []}), |error| matches!(error, MalformedPolicy::Version { found: 2 })),
         (json!({"version": 1}), |error| matches!(error, MalformedPolicy::Json { .. })),
         (json!({"version": 1, "accept": [], "allow": []}), |error| matches!(error, MalformedPolicy::Json { .. })),
@@ -276,6 +281,9 @@ fn documents_that_are_no_policies_are_refused_where_they_are_wrong() {
         (document(&[json!({"name": "a", "images": {}})]), |error| matches!(error, MalformedPolicy::Empty { .. })),
         (document(&[json!({"name": "a", "pcrs": {}})]), |error| matches!(error, MalformedPolicy::Empty { .. })),
         (document(&[json!({"name": "a", "uki": {}})]), |error| matches!(error, MalformedPolicy::Empty { .. })),
+        (document(&[json!({"name": "a", "mok": [], "images": {}})]), |error| named(error, "accept[0].images")),
+        (document(&[json!({"name": "a", "mok": [], "firmware": {}})]), |error| named(error, "accept[0].firmware")),
+        (document(&[json!({"name": "a", "mok": [], "pcrs": {}})]), |error| named(error, "accept[0].pcrs")),
         (document(&[json!({"name": "a", "secure_boot": {}})]), |error| matches!(error, MalformedPolicy::Json { .. })),
         (document(&[json!({"name": "a", "pcrs": {"24": []}})]), |error| {
             matches!(error, MalformedPolicy::Register { .. })
