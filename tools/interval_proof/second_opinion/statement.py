@@ -2,7 +2,7 @@
 
 from . import ground
 from .entries import ENROL, MAINTENANCE, PASS, POLICY, RETIRE
-from .history import NO_LEAVES, milliseconds, missed, planned
+from .history import NO_LEAVES, U64_MAX, milliseconds, missed, planned
 from .notes import BadNote
 
 WINDOWS_MAX = 16
@@ -191,7 +191,7 @@ def bounds(pair, found):
     policy = policy_at(found.terms, leaf)
     not_after = None
     if of_auditor and not leaf.aggregate.late and policy:
-        not_after = leaf.time + -(-policy.fields.tolerance_ms // 1000)
+        not_after = min(leaf.time + -(-policy.fields.tolerance_ms // 1000), U64_MAX)
     return max(lows, default=None), not_after
 
 

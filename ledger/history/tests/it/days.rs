@@ -17,7 +17,10 @@ fn a_clean_day_is_all_passes_without_a_gap() {
     run(&mut log, &[&agent], 1_200);
     let (from, to) = (BEGIN + 300, BEGIN + 900);
     let (_, day) = proven(&log, &witnesses, &request(&log, &agent, from, to));
-    assert_eq!((day.quotes, day.failed, day.missed, day.missed_at_end, day.resets, day.late), (60, 0, 0, Some(0), 0, 0));
+    assert_eq!(
+        (day.quotes, day.failed, day.missed, day.missed_at_end, day.resets, day.late),
+        (60, 0, 0, Some(0), 0, 0)
+    );
     assert_eq!((day.max_gap, day.gaps.len(), day.gaps_complete), (10, 0, true));
     assert!(day.before.is_some_and(|before| before < from) && day.after.is_some_and(|after| after > to));
     assert_eq!((day.times, day.until.seconds, day.until.strength), (Strength::Witnessed, to, Strength::Witnessed));
