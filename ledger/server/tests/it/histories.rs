@@ -255,6 +255,8 @@ async fn the_fleets_proof_counts_all_machines_and_shows_those_with_the_label() {
         ("/ledger/v1/agents/~fleet/interval-proof?from=1&to=2", 404),
         ("/ledger/v1/fleet/interval-proof?from=1&to=2&label=role", 400),
         ("/ledger/v1/fleet/interval-proof?from=1&to=2&full=1", 400),
+        ("/ledger/v1/fleet/interval-proof?from=1&to=2&all=2", 400),
+        ("/ledger/v1/fleet/interval-proof?from=1&to=2&all=1&label=role%3Dhypervisor", 400),
         // Before there was anything: an empty statement, but a proof.
         ("/ledger/v1/agents/node-0/interval-proof?from=1&to=2", 200),
     ] {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use ledger_history::interval::Witnesses;
+use ledger_history::{fleet::Selection, interval::Witnesses};
 use messages::{Digest, UnixMillis};
 
 use super::{
@@ -26,7 +26,11 @@ pub(super) fn run_prove(arguments: &ProveArguments) -> Result<u8, Failure> {
             let (gap, boots, full) = (arguments.gap, arguments.boots, arguments.full);
             About::Machine { agent: agent.clone(), gap, boots, full }
         }
-        None => About::Fleet(arguments.label.clone()),
+        None => About::Fleet(match &arguments.label {
+            _ if arguments.all => Selection::All,
+            None => Selection::Exceptions,
+            Some((name, value)) => Selection::Label(name.clone(), value.clone()),
+        }),
     };
     let ask = Ask { interval: (seconds(from), seconds(to)), about };
     let copy = arguments.log.as_deref().map(Log::folder).transpose().map_err(|error| usage(&error))?;
