@@ -68,9 +68,9 @@ pub fn prove<S: Store>(store: &S, request: &FleetRequest) -> Result<FleetProof, 
                 }
                 None
             }
-            Selection::All => Some(terms_since(&maker, slot, before.as_ref(), end.prefix_size)?.0),
+            Selection::All => Some(terms_since(&maker, (before.as_ref(), &row), end.prefix_size)?.0),
             Selection::Label(name, value) => {
-                let (terms, policies) = terms_since(&maker, slot, before.as_ref(), end.prefix_size)?;
+                let (terms, policies) = terms_since(&maker, (before.as_ref(), &row), end.prefix_size)?;
                 let has = |policy: &AgentPolicy| {
                     policy.labels.iter().any(|label| label.name == *name && label.value == *value)
                 };
@@ -120,15 +120,14 @@ fn part<S: Store>(maker: &Maker<'_, S>, census: StoredCensus) -> Result<FleetCen
     })
 }
 
-/// The terms from the policy that was in force at the row `before` on, else from the agent's first on; and the policies
+/// The terms up to `row` from the policy that was in force at the row `before` on, else from the agent's first on; and the policies
 /// in them.
 fn terms_since<S: Store>(
     maker: &Maker<'_, S>,
-    slot: u32,
-    before: Option<&CensusRow>,
+    (before, row): (Option<&CensusRow>, &CensusRow),
     covered: u64,
 ) -> Result<(TermsPart, Vec<AgentPolicy>), NotProven<S::Error>> {
-    let mut indices = maker.store.terms(slot).map_err(NotProven::Store)?;
+    let mut indices = maker.store.terms(row.slot).map_err(NotProven::Store)?;
     indices.retain(|index| *index < covered);
     let mut chain = Digest::ZERO;
     let (mut begin, mut entries, mut policies) = (Digest::ZERO, Vec::new(), Vec::new());
@@ -149,6 +148,10 @@ fn terms_since<S: Store>(
         chain = terms_after(&chain, &Entry::leaf_hash(&bytes));
         at_start = at_start || before.is_some_and(|row| row.terms == chain);
         entries.push(ByteBuf::from(bytes));
+    }
+    // A machine whose label is not where it should be would be left out in silence.
+    if chain != row.terms {
+        return Err(NotProven::Contradiction { what: "an agent's terms are not those of its census row" });
     }
     Ok((TermsPart { before: begin, entries }, policies))
 }

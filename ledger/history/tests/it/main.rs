@@ -5,6 +5,7 @@ mod alterations;
 mod attacks;
 mod days;
 mod fleet;
+mod labels;
 mod rebuilding;
 mod second_opinion;
 mod support;
