@@ -151,7 +151,7 @@ impl Broken {
             Self::Failed => "one of the two did not pass",
             Self::ListRestarted => "the IMA list of the second is shorter than that of the first",
             Self::NoClock => "one of the two has no TPM clock",
-            Self::OtherTpm => "they are of two enrolled keys, so of two TPMs or after a new enrolment",
+            Self::OtherTpm => "they are of two enrolled TPM keys",
             Self::Reset => "the TPM was reset, the machine rebooted",
             Self::Restarted => "the TPM was restarted or resumed",
             Self::Unsafe => "the TPM says that its clock may repeat",
