@@ -361,3 +361,21 @@ fn the_schema_names_exactly_the_members_the_reader_knows() {
         assert!(names("/$defs/alternative/properties").contains(name), "{name}");
     }
 }
+
+#[test]
+fn a_finding_says_where_it_is_what_is_there_and_what_the_policy_has() {
+    let machine = Machine { kernel: "backdoor", ..Machine::default() };
+    let digests = ["shim", "grub", "linux 6.1", "linux 6.2"].map(|content| sha256(content.as_bytes()));
+    let policy = policy(&[json!({"name": "rack", "images": {"digests": digests}})]);
+    let appraisal = judge(&policy, &machine.events());
+    let [finding] = appraisal.findings() else { panic!("{appraisal:?}") };
+    assert_eq!(finding.register.map(|register| register.get()), Some(4));
+    let place = finding.event.unwrap();
+    assert_eq!(finding.place(), format!("boot log {place}, PCR 4"));
+    assert!(finding.found().ends_with(&format!("with digest {}", sha256(b"backdoor"))), "{finding}");
+    let mut sorted = digests.clone();
+    sorted.sort();
+    let [a, b, c, _] = sorted;
+    assert_eq!(finding.expected(), format!("one of {a}, {b}, {c} and 1 more"));
+    assert!(finding.is_of_policy() && finding.alternative.as_deref() == Some("rack"));
+}

@@ -3,6 +3,7 @@
 
 mod alterations;
 mod attacks;
+mod beacons;
 mod days;
 mod fleet;
 mod labels;

@@ -159,6 +159,13 @@ fn rests(of: &IntervalStatement, unjudged: bool, out: &mut String) {
         out,
         &format!("  times of the quotes   {}", strength(of.times, "no quote that passed was made before its time")),
     );
+    for bound in &of.not_before {
+        let accuracy = if bound.accuracy_ms.is_none() { ", whose token states no accuracy" } else { "" };
+        line(
+            out,
+            &format!("  not made before       {}{accuracy}: the quote of {}", proven(&bound.time), at(bound.quote)),
+        );
+    }
     committed(&of.committed_by, out);
     line(
         out,

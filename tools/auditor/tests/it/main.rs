@@ -13,6 +13,7 @@ mod machine;
 mod measured;
 mod receipts;
 mod second_opinion;
+mod simulated;
 mod sound;
 mod stamped;
 mod watched;
