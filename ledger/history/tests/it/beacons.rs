@@ -1,5 +1,6 @@
 //! Time-stamps under the beacons of quotes: what they prove, and what is refused.
 
+use fixtures_histories::alterations::Alteration;
 use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog};
 use fixtures_tsa::{Dated, Stated};
 use ledger_history::interval::{
@@ -11,8 +12,6 @@ use ledger_protocol::{Entry, Kind};
 use ledger_timestamp::Authorities;
 use messages::{AgentId, UnixMillis};
 use serde_bytes::ByteBuf;
-
-use crate::alterations::Alteration;
 
 /// Seconds after which the log below is stamped.
 pub(crate) const STAMPED: [u64; 2] = [150, 400];
