@@ -10,14 +10,14 @@ use std::{
 
 use ledger_history::{
     census::{Census, CensusRow, Clock},
-    fleet::{self, FleetRequest, Selection},
+    fleet::{self, FleetRequest},
     history::{History, PushError, Step},
     interval::{self, CensusChoice, NotProven, Request, Store, StoredCensus},
     node::{Leaf, Node},
 };
 use ledger_protocol::{
     Entry, EntryError, Kind,
-    body::{Body, CensusBody, CheckpointBody, Genesis},
+    body::{Body, CensusBody, CheckpointBody, Genesis, TimestampBody},
 };
 use ledger_tlog::{
     checkpoint::{Checkpoint, CheckpointRejected},
@@ -60,12 +60,6 @@ pub enum NotRebuilt {
     /// The hashes of the tree could not be kept.
     #[error("the hashes of the log's tree cannot be kept in a temporary file")]
     Hashes(#[source] HashesLost),
-    /// The label is none.
-    #[error("{label:?} is no label; expected name=value")]
-    Label {
-        /// What was given.
-        label: String,
-    },
     /// The log cannot be read.
     #[error("the copy of the log cannot be read")]
     Log(#[source] LogUnreadable),
@@ -114,12 +108,8 @@ pub(crate) fn prove(log: &Log, ask: &Ask) -> Result<Vec<u8>, NotRebuilt> {
     let (from, to) = ask.interval;
     let made = |source| NotRebuilt::Proof(Box::new(source));
     match &ask.about {
-        About::Fleet(label) => {
-            let selection = match label.as_deref().map(|label| (label, label.split_once('='))) {
-                None => Selection::Exceptions,
-                Some((_, Some((name, value)))) => Selection::Label(name.to_owned(), value.to_owned()),
-                Some((label, None)) => return Err(NotRebuilt::Label { label: label.to_owned() }),
-            };
+        About::Fleet(selection) => {
+            let selection = selection.clone();
             let rebuilt = Rebuilt::of(log, (from, to), None)?;
             Ok(fleet::prove(&rebuilt, &FleetRequest { from, to, selection }).map_err(made)?.encode())
         }
@@ -149,6 +139,8 @@ struct Rebuilt<'a> {
     chain: Vec<u64>,
     /// Digests of the notes that checkpoint entries name.
     notes: HashMap<u64, Digest>,
+    /// Indices of time-stamps, with the operator's name for the authority.
+    timestamps: Vec<(u64, String)>,
     before: Option<Kept>,
     after: Option<Kept>,
     last: Option<Kept>,
@@ -189,6 +181,7 @@ impl<'a> Rebuilt<'a> {
             terms: HashMap::new(),
             chain: Vec::new(),
             notes: HashMap::new(),
+            timestamps: Vec::new(),
             before: None,
             after: None,
             last: None,
@@ -236,6 +229,8 @@ impl<'a> Rebuilt<'a> {
             }
         } else if let (Kind::Checkpoint, Ok(body)) = (entry.kind, CheckpointBody::decode(&entry.body)) {
             self.notes.insert(body.tree_size, body.note);
+        } else if let (Kind::Timestamp, Ok(body)) = (entry.kind, TimestampBody::decode(&entry.body)) {
+            self.timestamps.push((index, body.tsa));
         }
         // A false census is none to make a proof from.
         if census.is_some_and(|census| census.is_true())
@@ -327,6 +322,14 @@ impl Store for Rebuilt<'_> {
 
     fn latest_note(&self) -> Result<(u64, Vec<u8>), NotKept> {
         Ok((self.size, self.note.clone()))
+    }
+
+    fn timestamps(&self, tree_size: u64) -> Result<Vec<u64>, NotKept> {
+        let below = self.timestamps.iter().filter(|(index, _)| *index < tree_size);
+        let last: BTreeMap<&str, u64> = below.map(|(index, tsa)| (tsa.as_str(), *index)).collect();
+        let mut indices: Vec<u64> = last.into_values().collect();
+        indices.sort_unstable();
+        Ok(indices)
     }
 
     fn census(&self, choice: CensusChoice, slot: u32, _tree_size: u64) -> Result<Option<StoredCensus>, NotKept> {

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod reader;
+mod stamps;
 
 use std::ops::ControlFlow;
 

@@ -10,7 +10,7 @@ use std::{
 
 use ledger_protocol::{
     Entry, Kind,
-    body::{AgentPolicy, Body, CheckpointBody, Enrol, PolicyBody, QuoteBody, Verdict},
+    body::{AgentPolicy, Body, CheckpointBody, Enrol, PolicyBody, QuoteBody, TimestampBody, Verdict},
 };
 use ledger_tlog::{
     bundle::append_entry,
@@ -97,6 +97,9 @@ impl Mirror {
                     note(quote.beacon.tree_size, &quote.beacon.note_digest)?;
                     blobs = quote.blobs();
                 }
+            }
+            (None, Kind::Timestamp) => {
+                blobs = TimestampBody::decode(body).map(|body| vec![body.note, body.token]).unwrap_or_default();
             }
             (Some(_), Kind::Verdict) => blobs = Verdict::decode(body).map(|body| body.blobs()).unwrap_or_default(),
             _ => {}

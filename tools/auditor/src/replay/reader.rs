@@ -19,7 +19,7 @@ use ledger_tlog::{
 };
 use messages::{AgentId, Digest, UnixMillis, cbor, ledger::Head};
 
-use super::{Counts, Findings};
+use super::{Counts, Findings, stamps};
 use crate::{
     cause,
     hashes::{HashFiles, HashesLost},
@@ -114,6 +114,7 @@ impl Reader {
             }
         }
         self.nonce(index, &entry, leaf, findings);
+        stamps::check(log, index, &entry, findings);
         self.history(log, index, &entry, leaf, findings);
         Ok(())
     }

@@ -12,6 +12,8 @@ mod log;
 mod machine;
 mod measured;
 mod receipts;
+mod second_opinion;
+mod simulated;
 mod sound;
 mod stamped;
 mod watched;
