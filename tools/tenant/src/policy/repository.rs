@@ -64,6 +64,12 @@ impl Packages {
         }
     }
 
+    /// None but these, of which there must be some: a policy of nothing is not what anybody wanted.
+    fn not_empty(self, root: &Path) -> Result<Self, RepositoryRejected> {
+        let expected = "package of the architectures that were asked for";
+        if self.0.is_empty() { Err(RepositoryRejected::Missing { path: root.to_owned(), expected }) } else { Ok(self) }
+    }
+
     pub(super) fn into_iter(self) -> impl Iterator<Item = ListedPackage> {
         self.0.into_iter().map(|(path, digest)| ListedPackage { path, digest })
     }
@@ -121,12 +127,12 @@ pub(super) enum RepositoryRejected {
 
 /// The packages of a Debian repository.
 pub(super) fn debian(root: &Path, reading: &Reading<'_>) -> Result<Packages, RepositoryRejected> {
-    debian::packages(root, reading)
+    debian::packages(root, reading)?.not_empty(root)
 }
 
 /// The packages of an RPM repository.
 pub(super) fn rpm(root: &Path, reading: &Reading<'_>) -> Result<Packages, RepositoryRejected> {
-    rpm::packages(root, reading)
+    rpm::packages(root, reading)?.not_empty(root)
 }
 
 /// Reads the files of one package.

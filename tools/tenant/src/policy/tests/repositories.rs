@@ -83,13 +83,31 @@ fn create(folder: &Folder, kind: &str, more: &[&str]) -> Result<serde_json::Valu
     outcome.map(|()| folder.json("policy.json")["digests"].clone())
 }
 
-/// Long before anybody looks.
-const PAST: &str = "--faked-system-time=20200101T000000";
+/// Long before anybody looks; time stands still there, or a key could be younger than its signatures.
+const PAST: &str = "--faked-system-time=20200101T000000!";
 
 #[track_caller]
 fn refused(outcome: Result<serde_json::Value, String>, expected: &str) {
     let reason = outcome.unwrap_err();
     assert!(reason.contains(expected), "{reason}");
+}
+
+#[test]
+fn sources_without_a_single_package_are_refused() {
+    let folder = Folder::new();
+    debian(&folder);
+    folder.put("repo/dists/stable/Release", debian(&folder));
+    rpm(&folder, "sha256");
+    folder.put(REPOMD, rpm(&folder, "sha256"));
+    for kind in ["--deb-repository", "--rpm-repository"] {
+        let typed = [UNSIGNED, &["--architecture", "x86-64"]].concat();
+        refused(create(&folder, kind, &typed), "no package of the architectures");
+    }
+    folder.put("repo/no-package", b"");
+    fs::remove_dir_all(folder.path("repo/pool")).unwrap();
+    fs::remove_dir_all(folder.path("repo/Packages")).unwrap();
+    refused(create(&folder, "--deb", &[]), "no package .deb below");
+    refused(create(&folder, "--rpm", &[]), "no package .rpm below");
 }
 
 /// A repository with one package for amd64 and one for arm64; its Release text.
@@ -220,6 +238,21 @@ fn signatures_that_do_not_count_any_more_are_refused() {
     let early = Signer::of(&[PAST, "--quick-generate-key", "Early <early@example.com>", "ed25519", "sign", "never"]);
     checked(&early, &early.clear_sign_with(&release, &[PAST])).unwrap();
     refused(checked(&early, &early.clear_sign_with(&release, &[PAST, "--default-sig-expire", "1d"])), "EXPSIG");
+    // Of several signatures one has to be good, and none bad.
+    let two = |other: &[u8]| {
+        fs::remove_file(folder.path(IN_RELEASE)).unwrap();
+        folder.put("repo/dists/stable/Release", &release);
+        let good = signer.sign_binary(release.as_bytes());
+        folder.put("repo/dists/stable/Release.gpg", [good.as_slice(), other].concat());
+        create(
+            &folder,
+            "--deb-repository",
+            &["--repository-key", &signer.key(&folder, true), "--architecture", "amd64"],
+        )
+    };
+    two(&early.sign_binary(release.as_bytes())).unwrap();
+    folder.put(IN_RELEASE, b"");
+    refused(two(&signer.sign_binary(b"something else")), "BADSIG");
     let expired = Signer::expired();
     refused(checked(&expired, &expired.clear_sign_with(&release, &[PAST])), "EXPKEYSIG");
     let signed = signer.clear_sign(&release);
