@@ -4,7 +4,7 @@
 //! All of it is the ledger's word. Leaf hashes say of the entries whether they are the log's; of the state they say
 //! where chains ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ledger_history::history::{History, SnapshotError};
 use ledger_protocol::{AgentChain, LogTotals};
@@ -78,19 +78,19 @@ impl Boundary {
         let root = Hash::from_bytes(root.0);
         Ok(Self { first, minimum_index, policy_index, root, totals, agents })
     }
+}
 
-    /// The same out of a data directory's state file, whose other parts concern the ledger alone.
-    fn of_state(bytes: &[u8]) -> Result<Self, PrunedUnreadable> {
-        let (state, _) = checked(bytes)?;
-        let items = cbor::array_items::<11>(state).map_err(PrunedUnreadable::Form)?;
-        let [version, first, root, minimum, policy, _, totals, agents, ..] = items;
-        let mut boundary = Vec::new();
-        cbor::push_head(&mut boundary, ARRAY, 7);
-        for item in [version, first, root, minimum, policy, totals, agents] {
-            boundary.extend_from_slice(state.get(item).unwrap_or_default());
-        }
-        Self::parse(&boundary)
+/// The boundary out of a data directory's state file, whose other parts concern the ledger alone.
+fn of_state(bytes: &[u8]) -> Result<Vec<u8>, PrunedUnreadable> {
+    let (state, _) = checked(bytes)?;
+    let items = cbor::array_items::<11>(state).map_err(PrunedUnreadable::Form)?;
+    let [version, first, root, minimum, policy, _, totals, agents, ..] = items;
+    let mut boundary = Vec::new();
+    cbor::push_head(&mut boundary, ARRAY, 7);
+    for item in [version, first, root, minimum, policy, totals, agents] {
+        boundary.extend_from_slice(state.get(item).unwrap_or_default());
     }
+    Ok(boundary)
 }
 
 impl OutlivedHistories {
@@ -111,39 +111,37 @@ impl Log {
     /// # Errors
     /// [`LogUnreadable`].
     pub fn boundary(&self) -> Result<Option<Boundary>, LogUnreadable> {
-        let (path, parsed) = match &self.0 {
-            Place::Data(folder, _) => {
-                let Some(path) = self.data_file(folder, ".state")? else { return Ok(None) };
-                let Some(bytes) = read(Path::new(&path))? else { return Ok(None) };
-                (path, Boundary::of_state(&bytes))
-            }
-            _ => match self.pruned_bytes("boundary")? {
-                Some((path, bytes)) => (path, Boundary::parse(&bytes)),
-                None => return Ok(None),
-            },
-        };
-        parsed.map(Some).map_err(|source| LogUnreadable::Boundary { path, source })
+        let Some((path, bytes)) = self.boundary_bytes()? else { return Ok(None) };
+        Boundary::parse(&bytes).map(Some).map_err(|source| LogUnreadable::Boundary { path, source })
     }
 
     /// The bytes of the boundary and of the histories as an exported folder has them, for a mirror.
     pub(crate) fn boundary_files(&self) -> Result<(Vec<u8>, Option<Vec<u8>>), LogUnreadable> {
         let missing = || LogUnreadable::Missing { what: "pruned/boundary".to_owned() };
-        let (_, boundary) = self.pruned_bytes("boundary")?.ok_or_else(missing)?;
-        Ok((boundary, self.pruned_bytes("histories")?.map(|(_, bytes)| bytes)))
+        let (_, boundary) = self.boundary_bytes()?.ok_or_else(missing)?;
+        Ok((boundary, self.histories_bytes()?.map(|(_, bytes)| bytes)))
     }
 
     /// The histories that outlived the entries, `None` if the log kept none when it was pruned.
     pub(crate) fn outlived_histories(&self) -> Result<Option<OutlivedHistories>, LogUnreadable> {
-        let found = match &self.0 {
-            Place::Data(folder, _) => match self.data_file(folder, ".histories")? {
-                Some(path) => read(Path::new(&path))?.map(|bytes| (path, bytes)),
-                None => None,
-            },
-            _ => self.pruned_bytes("histories")?,
-        };
-        let Some((path, bytes)) = found else { return Ok(None) };
-        let parsed = OutlivedHistories::parse(&bytes);
-        parsed.map(Some).map_err(|source| LogUnreadable::Boundary { path, source })
+        let Some((path, bytes)) = self.histories_bytes()? else { return Ok(None) };
+        OutlivedHistories::parse(&bytes).map(Some).map_err(|source| LogUnreadable::Boundary { path, source })
+    }
+
+    fn boundary_bytes(&self) -> Result<Option<(String, Vec<u8>)>, LogUnreadable> {
+        let Place::Data(folder, _) = &self.0 else { return self.pruned_bytes("boundary") };
+        let Some((path, state)) = data_bytes(folder, ".state")? else { return Ok(None) };
+        match of_state(&state) {
+            Ok(boundary) => Ok(Some((path, boundary))),
+            Err(source) => Err(LogUnreadable::Boundary { path, source }),
+        }
+    }
+
+    fn histories_bytes(&self) -> Result<Option<(String, Vec<u8>)>, LogUnreadable> {
+        match &self.0 {
+            Place::Data(folder, _) => data_bytes(folder, ".histories"),
+            Place::Ledger(_) | Place::Tiles(_) => self.pruned_bytes("histories"),
+        }
     }
 
     /// Small entries that were kept among the pruned ones, by their index.
@@ -151,8 +149,8 @@ impl Log {
         let below = |entries: Vec<(u64, Vec<u8>)>| entries.into_iter().filter(|(index, _)| *index < boundary.first);
         match &self.0 {
             Place::Data(folder, _) => {
-                let Some(path) = self.data_file(folder, ".kept")? else { return Ok(Vec::new()) };
-                Ok(below(kept_in(Path::new(&path))?).collect())
+                let Some(path) = data_file(folder, ".kept") else { return Ok(Vec::new()) };
+                Ok(below(kept_in(&path)?).collect())
             }
             Place::Tiles(folder) => Ok(below(kept_in(&folder.join(KEPT))?).collect()),
             Place::Ledger(ledger) => kept_of(ledger).map(|entries| below(entries).collect()),
@@ -195,15 +193,19 @@ impl Log {
         };
         Ok(bytes.map(|bytes| (path, bytes)))
     }
+}
 
-    /// The newest file in a data directory's `pruned/` that ends so.
-    fn data_file(&self, folder: &Path, end: &str) -> Result<Option<String>, LogUnreadable> {
-        let folder = folder.join("pruned");
-        let Ok(listed) = std::fs::read_dir(&folder) else { return Ok(None) };
-        let names = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let newest = names.filter(|name| name.ends_with(end) && !name.starts_with('.')).max();
-        Ok(newest.map(|name| folder.join(name).display().to_string()))
-    }
+/// The newest file in a data directory's `pruned/` that ends so, with its path.
+fn data_bytes(folder: &Path, end: &str) -> Result<Option<(String, Vec<u8>)>, LogUnreadable> {
+    let Some(path) = data_file(folder, end) else { return Ok(None) };
+    Ok(read(&path)?.map(|bytes| (path.display().to_string(), bytes)))
+}
+
+fn data_file(folder: &Path, end: &str) -> Option<PathBuf> {
+    let folder = folder.join("pruned");
+    let names = std::fs::read_dir(&folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let newest = names.filter(|name| name.ends_with(end) && !name.starts_with('.')).max();
+    newest.map(|name| folder.join(name))
 }
 
 /// The part before a SHA-256 of it.
