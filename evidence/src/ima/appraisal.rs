@@ -4,6 +4,7 @@ use super::devices::Devices;
 use super::entry::Entry;
 use super::finding::{Event, Finding, Findings, Severity};
 use super::judge::{Hidden, Judge, Place};
+use super::learned::{LearnedCounts, LearnedKeys};
 use super::list::{MeasurementList, Scratch};
 use super::register::{extend, hash, padded, violation_extension};
 use super::state::MeasurementState;
@@ -144,7 +145,7 @@ struct Walk<'a> {
 struct Settled {
     position: u64,
     register: Digest,
-    learned: usize,
+    learned: LearnedCounts,
     devices: Devices,
 }
 
@@ -157,7 +158,7 @@ struct Next {
 }
 
 impl Next {
-    fn state(self, base: MeasurementState, mut learned: super::Keyring, current: StackId) -> MeasurementState {
+    fn state(self, base: MeasurementState, mut learned: LearnedKeys, current: StackId) -> MeasurementState {
         let mut state = base;
         if self.seen > state.seen {
             let from = state.seen;
@@ -299,7 +300,7 @@ impl<'a> Walk<'a> {
 
     fn judge(&mut self, entry: &Entry<'_>) -> Result<(), CryptoUnavailable> {
         let number = self.position;
-        let (register, learned) = (self.register, self.judge.learned.keys().len());
+        let (register, learned) = (self.register, self.judge.learned.counts());
         // Only records of devices change them.
         let devices = entry.template.is_buffer().then(|| self.judge.devices.clone());
         let mut allowed = self.replay(entry)?;
@@ -369,7 +370,7 @@ impl<'a> Walk<'a> {
         let settled = self.first_failure.take().unwrap_or_else(|| Settled {
             position: seen,
             register: self.register,
-            learned: self.judge.learned.keys().len(),
+            learned: self.judge.learned.counts(),
             devices: self.judge.devices.clone(),
         });
         Some(Next { settled, seen, lag: self.ahead })

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use crate::algorithm::Digest;
 use crate::boot_log::{Coverage, EventDetails, ExaminedEvent, Ipl, SeparatorValue, Tag};
-use crate::pcr::PcrIndex;
+use crate::pcr::{PcrBank, PcrIndex};
 
 use super::alternative::{CommandLine, Digests, Files};
 use super::case::Case;
-use super::finding::{FindingKind, Findings, cut};
+use super::finding::{Accepted, FindingKind, Findings, cut};
 
 /// PCR 4: applications, and what the boot manager did.
 pub(super) fn judge_images(accepted: &Digests, case: &Case<'_>, findings: &mut Findings) {
@@ -23,7 +23,7 @@ pub(super) fn judge_images(accepted: &Digests, case: &Case<'_>, findings: &mut F
         match (&event.details, case.digest(event)) {
             (_, Some(digest)) if accepted.contains(digest) => images += 1,
             (EventDetails::Image(image), Some(digest)) => {
-                findings.add_at(event, not_accepted(WHAT, digest, &image.path.to_string()));
+                findings.add_at(event, not_accepted(WHAT, digest, &image.path.to_string(), [accepted]));
             }
             _ if is_boot_managers(event) => (),
             _ => findings.unexplained(event),
@@ -66,12 +66,14 @@ pub(super) fn judge_command_lines(accepted: &CommandLine, case: &Case<'_>, findi
             match text {
                 Ipl::CommandLine { text, .. } if matches_any(&accepted.patterns, text) => command_lines += 1,
                 Ipl::CommandLine { text, .. } => {
-                    findings.add_at(event, FindingKind::CommandLineNotAccepted { text: cut(text) });
+                    let accepted = Accepted::of(&accepted.patterns);
+                    findings.add_at(event, FindingKind::CommandLineNotAccepted { text: cut(text), accepted });
                 }
                 Ipl::GrubCommand(text) | Ipl::ModuleCommandLine(text) if matches_any(&accepted.grub_commands, text) => {
                 }
                 Ipl::GrubCommand(text) | Ipl::ModuleCommandLine(text) => {
-                    findings.add_at(event, FindingKind::GrubCommandNotAccepted { text: cut(text) });
+                    let accepted = Accepted::of(&accepted.grub_commands);
+                    findings.add_at(event, FindingKind::GrubCommandNotAccepted { text: cut(text), accepted });
                 }
                 _ => findings.unexplained(event),
             }
@@ -81,7 +83,9 @@ pub(super) fn judge_command_lines(accepted: &CommandLine, case: &Case<'_>, findi
         let is_options = matches!(&event.details, EventDetails::Tagged(tagged) if tagged.tag == Tag::LinuxLoadOptions);
         match case.digest(event) {
             Some(digest) if accepted.digests.contains(digest) => command_lines += 1,
-            Some(digest) if is_options => findings.add_at(event, not_accepted("load options", digest, "")),
+            Some(digest) if is_options => {
+                findings.add_at(event, not_accepted("load options", digest, "", [&accepted.digests]))
+            }
             _ => (),
         }
     }
@@ -109,7 +113,8 @@ pub(super) fn judge_files(files: &Files, options: Option<&Digests>, case: &Case<
         } else if is_in(files.initrds.as_ref(), digest) {
             initrds += 1;
         } else if !files.others.contains(digest) && !is_in(options, digest) {
-            findings.add_at(event, not_accepted("boot file", digest, &event.details.to_string()));
+            let accepted = files.kernels.iter().chain(&files.initrds).chain([&files.others]).chain(options);
+            findings.add_at(event, not_accepted("boot file", digest, &event.details.to_string(), accepted));
         }
     }
     let images = self::register(4).into_iter().flat_map(|register| case.measured(register));
@@ -141,7 +146,7 @@ pub(super) fn judge_uki(sections: &BTreeMap<String, Digests>, case: &Case<'_>, f
             // The contents of the section named before.
             (Some(name), None, Some(digest)) => match sections.get(name) {
                 Some(accepted) if accepted.contains(digest) => missing.retain(|other| *other != name),
-                _ => findings.add_at(event, not_accepted(WHAT, digest, name)),
+                accepted => findings.add_at(event, not_accepted(WHAT, digest, name, accepted)),
             },
             (None, Some(name), _) => announced = Some(name),
             (None, None, _) | (Some(_), _, _) => findings.unexplained(event),
@@ -167,7 +172,7 @@ pub(super) fn judge_mok(accepted: &Digests, case: &Case<'_>, findings: &mut Find
     for event in case.measured(register) {
         match case.digest(event) {
             Some(digest) if accepted.contains(digest) => lists += 1,
-            Some(digest) => findings.add_at(event, not_accepted(WHAT, digest, &event.details.to_string())),
+            Some(digest) => findings.add_at(event, not_accepted(WHAT, digest, &event.details.to_string(), [accepted])),
             None => findings.unexplained(event),
         }
     }
@@ -176,8 +181,15 @@ pub(super) fn judge_mok(accepted: &Digests, case: &Case<'_>, findings: &mut Find
     }
 }
 
-fn not_accepted(what: &'static str, digest: &Digest, name: &str) -> FindingKind {
-    FindingKind::DigestNotAccepted { what, digest: *digest, name: cut(name) }
+/// A digest of the quoted bank that is in none of the sets.
+fn not_accepted<'d>(
+    what: &'static str,
+    digest: &Digest,
+    name: &str,
+    sets: impl IntoIterator<Item = &'d Digests>,
+) -> FindingKind {
+    let accepted = Accepted::digests(sets.into_iter().flat_map(|set| &set.0), PcrBank(digest.algorithm()));
+    FindingKind::DigestNotAccepted { what, digest: *digest, name: cut(name), accepted }
 }
 
 fn register(index: u8) -> Option<PcrIndex> {

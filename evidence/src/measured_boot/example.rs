@@ -11,11 +11,12 @@ use crate::boot_log::{
     EventDetails, EventType, ExaminedEvent, Guid, Ipl, SeparatorValue, Signature, SignatureKind, SignatureList,
     Variable, VariableValue,
 };
+use crate::pcr::PcrBank;
 
 use super::alternative::Digests;
 use super::case::Case;
-use super::finding::{FindingKind, Findings, cut};
-use super::keylime::{COMMAND_LINE_PREFIX, Kernel, KeySet, ReferenceState};
+use super::finding::{Accepted, FindingKind, Findings, cut};
+use super::keylime::{COMMAND_LINE_PREFIX, Firmware, Kernel, KeySet, ReferenceState};
 use super::registers::RegisterSet;
 
 /// Keylime's `relevant_pcr_indices`: 0 to 9 and 14.
@@ -183,7 +184,7 @@ impl Reading<'_> {
             {
                 let is_member = authority.owner.is_some_and(|owner| vendor_keys.contains(owner, authority.data));
                 if !is_member {
-                    findings.add_at(event, key_not_accepted("vendor_db", authority.data));
+                    findings.add_at(event, key_not_accepted("vendor_db", authority.data, vendor_keys));
                 }
             }
             _ => (),
@@ -233,8 +234,8 @@ impl Reading<'_> {
         match event.event.digest(self.case.bank()) {
             Some(digest) if lists.contains(digest) => (),
             Some(digest) => {
-                findings
-                    .add_at(event, FindingKind::DigestNotAccepted { what: "list of shim's", digest: *digest, name });
+                let (what, accepted) = ("list of shim's", Accepted::digests(&lists.0, self.case.bank()));
+                findings.add_at(event, FindingKind::DigestNotAccepted { what, digest: *digest, name, accepted });
             }
             None => findings.unexplained(event),
         }
@@ -247,7 +248,7 @@ impl Chain {
             pairwise(&self.versions, std::slice::from_ref(&firmware.scrtm))
                 && pairwise(&self.volumes, &firmware.volumes)
         }) {
-            self.explain_firmware(findings);
+            self.explain_firmware(state, findings);
         }
         if !state.kernels.iter().any(|kernel| self.is(kernel, state.has_secureboot)) {
             self.explain_kernel(state, findings);
@@ -275,9 +276,11 @@ impl Chain {
         applications && file && command_line && self.initrds.as_slice() == [kernel.initrd]
     }
 
-    fn explain_firmware(&self, findings: &mut Findings) {
+    fn explain_firmware(&self, state: &ReferenceState, findings: &mut Findings) {
+        let accepted: Vec<&Digest> = state.firmware.iter().flat_map(Firmware::digests).collect();
         for digest in self.versions.iter().chain(&self.volumes) {
-            findings.add(not_accepted("firmware version or volume, together with the others,", digest));
+            let what = "firmware version or volume, together with the others,";
+            findings.add(not_accepted(what, digest, accepted.iter().copied()));
         }
         if self.versions.is_empty() {
             findings.add(FindingKind::Missing { what: "EV_S_CRTM_VERSION event in PCR 0" });
@@ -291,21 +294,21 @@ impl Chain {
             let is = |kernel: &Kernel| [kernel.shim, kernel.grub, kernel.kernel].contains(digest);
             state.kernels.iter().any(is)
         };
+        let kernels = || state.kernels.iter();
         for digest in self.applications.iter().filter(|digest| !known(digest)) {
-            findings.add(not_accepted("application", digest));
+            let accepted = kernels().flat_map(|kernel| [&kernel.shim, &kernel.grub, &kernel.kernel]);
+            findings.add(not_accepted("application", digest, accepted));
         }
         for digest in self.kernels.iter().filter(|digest| !state.has_secureboot && !known(digest)) {
-            findings.add(not_accepted("kernel", digest));
+            findings.add(not_accepted("kernel", digest, kernels().map(|kernel| &kernel.kernel)));
         }
-        for digest in &self.initrds {
-            if !state.kernels.iter().any(|kernel| kernel.initrd == *digest) {
-                findings.add(not_accepted("initrd", digest));
-            }
+        for digest in self.initrds.iter().filter(|digest| !kernels().any(|kernel| kernel.initrd == **digest)) {
+            findings.add(not_accepted("initrd", digest, kernels().map(|kernel| &kernel.initrd)));
         }
-        for text in &self.command_lines {
-            if !state.kernels.iter().any(|kernel| kernel.command_line.matches(text)) {
-                findings.add(FindingKind::CommandLineNotAccepted { text: cut(text) });
-            }
+        for text in self.command_lines.iter().filter(|text| !kernels().any(|kernel| kernel.command_line.matches(text)))
+        {
+            let accepted = Accepted::of(kernels().map(|kernel| &kernel.command_line));
+            findings.add(FindingKind::CommandLineNotAccepted { text: cut(text), accepted });
         }
         let counts = [
             (self.applications.len() < 2, "boot applications shim and GRUB in PCR 4"),
@@ -340,7 +343,7 @@ fn subset(
     for list in lists {
         for Signature { owner, data } in &list.signatures {
             if !kinds.contains(&list.kind) || !reference.contains(*owner, data) {
-                findings.add_at(event, key_not_accepted(database, data));
+                findings.add_at(event, key_not_accepted(database, data, reference));
             }
         }
     }
@@ -359,13 +362,24 @@ fn superset(event: &ExaminedEvent<'_, '_>, lists: &[SignatureList<'_>], referenc
     }
 }
 
-fn key_not_accepted(database: &'static str, data: &[u8]) -> FindingKind {
-    let shown = data.get(..KEY_BYTES_SHOWN_MAX).unwrap_or(data);
-    FindingKind::KeyNotAccepted { database, key: format!("{} ({} bytes)", hex::encode(shown), data.len()) }
+fn key_not_accepted(database: &'static str, data: &[u8], reference: &KeySet) -> FindingKind {
+    let accepted = Accepted::of(reference.iter().map(|(_, data)| key(data)));
+    FindingKind::KeyNotAccepted { database, key: key(data), accepted }
 }
 
-fn not_accepted(what: &'static str, digest: &Digest) -> FindingKind {
-    FindingKind::DigestNotAccepted { what, digest: *digest, name: String::new() }
+/// A key by its beginning and size.
+fn key(data: &[u8]) -> String {
+    let shown = data.get(..KEY_BYTES_SHOWN_MAX).unwrap_or(data);
+    format!("{} ({} bytes)", hex::encode(shown), data.len())
+}
+
+fn not_accepted<'d>(
+    what: &'static str,
+    digest: &Digest,
+    accepted: impl IntoIterator<Item = &'d Digest>,
+) -> FindingKind {
+    let accepted = Accepted::digests(accepted, PcrBank(digest.algorithm()));
+    FindingKind::DigestNotAccepted { what, digest: *digest, name: String::new(), accepted }
 }
 
 /// The event's data as text, without what follows a zero.

@@ -90,6 +90,12 @@ pub(super) struct Firmware {
     pub(super) volumes: Vec<Digests>,
 }
 
+impl Firmware {
+    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.scrtm).chain(&self.volumes).flat_map(|set| &set.0)
+    }
+}
+
 /// One accepted chain of boot loader and kernel.
 #[derive(Clone, Debug)]
 pub(super) struct Kernel {

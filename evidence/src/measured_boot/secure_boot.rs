@@ -16,7 +16,7 @@ use crate::pcr::PcrIndex;
 
 use super::alternative::{KeyId, Keys, SecureBoot};
 use super::case::Case;
-use super::finding::{FindingKind, Findings};
+use super::finding::{Accepted, FindingKind, Findings};
 
 /// Adds what is wrong with PCR 7. Without `required`, Secure Boot must be on, since signers are worth nothing otherwise.
 pub(super) fn judge(
@@ -27,13 +27,17 @@ pub(super) fn judge(
 ) -> Result<(), CryptoUnavailable> {
     let Some(register) = PcrIndex::all().nth(7) else { return Ok(()) };
     let mut reading = Reading { state: None, seen: BTreeSet::new(), authorities: 0, is_separated: false };
+    let mut state_event = None;
     for event in case.measured(register) {
         reading.read(event, required, signers, findings)?;
+        state_event = state_event.or(reading.state.map(|_| event));
     }
     let expected = required.is_none_or(|required| required.enabled);
     match reading.state {
         Some(state) if state == expected => (),
-        Some(_) => findings.add(FindingKind::SecureBootState { expected }),
+        Some(_) => {
+            state_event.into_iter().for_each(|event| findings.add_at(event, FindingKind::SecureBootState { expected }));
+        }
         None => findings.add(FindingKind::Missing { what: "SecureBoot variable before the separator of PCR 7" }),
     }
     if !reading.is_separated {
@@ -148,8 +152,11 @@ impl Reading {
             return Ok(());
         }
         let keys = keys(lists)?;
-        for key in accepted.into_iter().flat_map(|accepted| keys.difference(accepted)) {
-            findings.add_at(event, FindingKind::KeyNotAccepted { database, key: key.to_string() });
+        let denied =
+            accepted.into_iter().flat_map(|accepted| keys.difference(accepted).map(move |key| (key, accepted)));
+        for (key, accepted) in denied {
+            let (key, accepted) = (key.to_string(), Accepted::of(accepted));
+            findings.add_at(event, FindingKind::KeyNotAccepted { database, key, accepted });
         }
         for key in missing.into_iter().flat_map(|required| required.difference(&keys)) {
             findings.add_at(event, FindingKind::KeyRequired { database, key: key.to_string() });
@@ -172,8 +179,8 @@ impl Reading {
                 let Some(signers) = signers else { return Ok(()) };
                 let key = authority_key(authority)?;
                 if !signers.contains(&key) {
-                    let (database, key) = ("authority", key.to_string());
-                    findings.add_at(event, FindingKind::KeyNotAccepted { database, key });
+                    let (database, key, accepted) = ("authority", key.to_string(), Accepted::of(signers));
+                    findings.add_at(event, FindingKind::KeyNotAccepted { database, key, accepted });
                 }
             }
             _ => findings.unexplained(event),

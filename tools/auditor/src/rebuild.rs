@@ -167,6 +167,8 @@ struct Rebuilt<'a> {
     chain: Vec<u64>,
     /// Digests of the notes that checkpoint entries name.
     notes: HashMap<u64, Digest>,
+    /// Indices of time-stamps, with the operator's name for the authority.
+    timestamps: Vec<(u64, String)>,
     before: Option<Kept>,
     after: Option<Kept>,
     last: Option<Kept>,
@@ -212,6 +214,7 @@ impl<'a> Rebuilt<'a> {
             terms: HashMap::new(),
             chain: Vec::new(),
             notes: HashMap::new(),
+            timestamps: Vec::new(),
             before: None,
             after: None,
             last: None,
@@ -261,6 +264,7 @@ impl<'a> Rebuilt<'a> {
             self.notes.insert(body.tree_size, body.note);
         } else if let (Kind::Timestamp, Ok(body)) = (entry.kind, TimestampBody::decode(&entry.body)) {
             self.notes.insert(body.tree_size, body.note);
+            self.timestamps.push((index, body.tsa.clone()));
             self.stamped.entry(body.tree_size).or_default().insert(body.tsa, body.token);
         }
         // A false census is none to make a proof from.
@@ -391,6 +395,14 @@ impl Store for Rebuilt<'_> {
 
     fn latest_note(&self) -> Result<(u64, Vec<u8>), NotKept> {
         Ok(self.tree.clone())
+    }
+
+    fn timestamps(&self, tree_size: u64) -> Result<Vec<u64>, NotKept> {
+        let below = self.timestamps.iter().filter(|(index, _)| *index < tree_size);
+        let last: BTreeMap<&str, u64> = below.map(|(index, tsa)| (tsa.as_str(), *index)).collect();
+        let mut indices: Vec<u64> = last.into_values().collect();
+        indices.sort_unstable();
+        Ok(indices)
     }
 
     fn census(&self, choice: CensusChoice, slot: u32, _tree_size: u64) -> Result<Option<StoredCensus>, NotKept> {

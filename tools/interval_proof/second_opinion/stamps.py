@@ -44,7 +44,7 @@ def inner(item, tag):
 
 
 def the_time(token):
-    """genTime in milliseconds, and the accuracy in milliseconds upwards."""
+    """genTime in milliseconds, and the accuracy in milliseconds upwards; None if the token states none."""
     try:
         (whole,) = items(token)
         kind, content = inner(whole, SEQUENCE)
@@ -67,7 +67,7 @@ def the_time(token):
     except ValueError:
         raise BadToken("no genTime") from None
     fraction = int((matched[2] or b"").ljust(3, b"0")[:3])
-    accuracy = accuracy_ms(info[5]) if len(info) > 5 and info[5][0] == SEQUENCE else 0
+    accuracy = accuracy_ms(info[5]) if len(info) > 5 and info[5][0] == SEQUENCE else None
     return int(seconds.timestamp()) * 1000 + fraction, accuracy
 
 
@@ -92,7 +92,7 @@ def verify_stamps(proof, trust):
         believed = is_believed(note, stamp.token, time // 1000, trust.authorities)
         check(believed, "stamp-rejected", f"time-stamp {position}")
         if stamp.note == 2:
-            bounds.append(-(-(time + accuracy) // 1000))
+            bounds.append(-(-(time + (accuracy or 0)) // 1000))
     return bounds
 
 

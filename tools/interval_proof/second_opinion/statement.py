@@ -27,7 +27,7 @@ def state(found):
     pruned = [piece for piece in found.inside if piece.leaf is None]
     return {
         "agent": proof.agent, "slot": proof.slot, "from": proof.start_second, "to": proof.end_second, "until": until,
-        "committed_by": committed, "times": times,
+        "committed_by": committed, "times": times, "not_before": found.not_before,
         "quotes": total.n, "failed": total.fails, "missed": total.misses,
         "missed_at_end": missed_at_end(found, until["seconds"]), "resets": total.resets, "late": total.late,
         "before": found.leaf_before.time if found.leaf_before else None,

@@ -8,7 +8,7 @@ use super::{FleetCensus, FleetProof, Machine};
 use crate::aggregate::Aggregate;
 use crate::census::{CensusHead, Status, Sums};
 use crate::interval::{CensusEnd, IntervalRefused, ProvenTime, StampedNote, Strength, TermKind, Terms, Trust};
-use crate::interval::{census_entry, extends, extends_nothing, version_of};
+use crate::interval::{VERSION, census_entry, extends, extends_nothing, version_of};
 use crate::json;
 use crate::node::agent_hash;
 
@@ -113,7 +113,7 @@ impl Totals {
 /// [`IntervalRefused`] with the check that failed.
 pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, IntervalRefused> {
     let proof = FleetProof::decode(bytes).map_err(IntervalRefused::Form)?;
-    version_of(proof.version)?;
+    version_of(proof.version, VERSION)?;
     if proof.from > proof.to {
         return Err(IntervalRefused::Interval { from: proof.from, to: proof.to });
     }

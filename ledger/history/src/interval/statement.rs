@@ -28,6 +28,8 @@ pub struct IntervalStatement {
     pub committed_by: Vec<ProvenTime>,
     /// What the times of the quotes rest on: the weakest in the interval and beside it.
     pub times: Strength,
+    /// Before which times quotes that are shown were not made, by trusted authorities whose tokens their beacons commit to.
+    pub not_before: Vec<NotBefore>,
     /// Quotes with a verdict in the interval.
     pub quotes: u64,
     /// Of them, verdicts that are no pass.
@@ -106,6 +108,33 @@ pub struct ProvenTime {
     pub seconds: u64,
     /// What it rests on.
     pub strength: Strength,
+}
+
+/// A lower bound of the time at which one quote was made.
+///
+/// The quote's nonce commits to its beacon, the beacon's tree to the token: so the token was there first. What its
+/// authority says of the time is believed of it, and of nobody else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct NotBefore {
+    /// The quote's time, of the strength that the statement's `times` has.
+    pub quote: u64,
+    /// Number of its leaf.
+    pub number: u64,
+    /// The bound: genTime less the accuracy; always stamped.
+    pub time: ProvenTime,
+    /// The accuracy that the token states; `None` if it states none, which counts as 0.
+    pub accuracy_ms: Option<u64>,
+    /// By when the beacon was there, by trusted witnesses. The token is older than the beacon, so a bound that is later
+    /// than this shows that the authority or the witnesses are wrong.
+    pub beacon_by: Option<ProvenTime>,
+}
+
+impl NotBefore {
+    /// Whether authority and witnesses cannot both be right.
+    #[must_use]
+    pub fn is_contradicted(&self) -> bool {
+        self.beacon_by.is_some_and(|by| by.seconds < self.time.seconds)
+    }
 }
 
 /// A time without quotes.

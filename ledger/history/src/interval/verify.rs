@@ -3,20 +3,20 @@
 use ledger_protocol::body::{Body, CensusBody};
 use ledger_protocol::{Entry, Kind};
 use ledger_timestamp::{Authorities, Token};
-use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint};
+use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint, CheckpointRejected};
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::policy::{MalformedPolicy, Policy, WitnessQuorum};
 use ledger_tlog::proof::{ConsistencyError, verify_consistency, verify_inclusion};
 use ledger_tlog::tree::TreeHead;
 use messages::{AgentId, Digest};
 
-use super::evidence;
-use super::format::{CensusPart, IntervalProof, StampedNote, VERSION, consistency, hash, inclusion};
+use super::format::{CensusPart, IntervalProof, StampedNote, VERSION, VERSION_BEACONS, consistency, hash, inclusion};
 use super::opened::{Opened, Piece, read};
 use super::refused::{CensusEnd, IntervalRefused};
-use super::statement::{Gap, IntervalStatement, ProvenTime, Strength};
+use super::statement::{Gap, IntervalStatement, NotBefore, ProvenTime, Strength};
 use super::terms::Terms;
 use super::zones::Zones;
+use super::{beacons, evidence};
 use crate::aggregate::Aggregate;
 use crate::census::{CensusHead, CensusRow};
 use crate::due::{missed, planned_ms};
@@ -62,10 +62,14 @@ impl Trust<'_> {
     }
 
     pub(crate) fn open(&self, note: &[u8], which: StampedNote) -> Result<AuthenticCheckpoint, IntervalRefused> {
+        self.opened(note).map_err(|source| IntervalRefused::Checkpoint { note: which, source })
+    }
+
+    /// A checkpoint of the log, in which no line of a known key is forged.
+    pub(crate) fn opened(&self, note: &[u8]) -> Result<AuthenticCheckpoint, CheckpointRejected> {
         let keys: Vec<NoteVerifier> =
             self.witnesses.map(|witnesses| witnesses.quorum.witnesses().cloned().collect()).unwrap_or_default();
         Checkpoint::open(note, self.origin, self.log, &keys)
-            .map_err(|source| IntervalRefused::Checkpoint { note: which, source })
     }
 
     fn trusts(&self, basis: &Digest) -> bool {
@@ -82,13 +86,14 @@ impl Trust<'_> {
 /// The checks, in their order: format, agent, interval; the checkpoints are the log's and of one history; the
 /// censuses are in the log and hold the agent's rows; the opened tree is that of the end's row, its beginning that of
 /// the start's; the interval's ends are opened; the terms lead to the end's row and the leaves are under them; quotes
-/// and verdicts beside the interval are those of the leaves; time-stamps are genuine; a full proof's entries make the leaves.
+/// and verdicts beside the interval are those of the leaves; time-stamps are genuine, and those under beacons lie there; a
+/// full proof's entries make the leaves.
 ///
 /// # Errors
 /// [`IntervalRefused`] with the check that failed.
 pub fn verify(bytes: &[u8], agent: &AgentId, trust: &Trust<'_>) -> Result<IntervalStatement, IntervalRefused> {
     let proof = IntervalProof::decode(bytes).map_err(IntervalRefused::Form)?;
-    version_of(proof.version)?;
+    version_of(proof.version, if proof.beacon_stamps.is_some() { VERSION_BEACONS } else { VERSION })?;
     if proof.agent != *agent {
         return Err(IntervalRefused::Agent { expected: agent.clone(), found: proof.agent });
     }
@@ -109,8 +114,9 @@ pub fn verify(bytes: &[u8], agent: &AgentId, trust: &Trust<'_>) -> Result<Interv
     terms.check(governed.clone().filter_map(|piece| Some((piece.start, piece.leaf.as_ref()?))))?;
     let readings = check_evidence(&proof, &frame, &opened, &zones, &terms, trust)?;
     let stamped = check_stamps(&proof, trust)?;
+    let not_before = beacons::check(&proof, |number| opened.leaf(number).map(|leaf| leaf.aggregate.first), trust)?;
     let full_entries = check_full(&proof, &zones)?;
-    Ok(state(proof, frame, &zones, terms, stamped, Checked { readings, full_entries }, trust))
+    Ok(state(proof, frame, &zones, terms, stamped, Checked { readings, not_before, full_entries }, trust))
 }
 
 /// What stands around the agent's tree.
@@ -128,6 +134,7 @@ struct Frame {
 
 struct Checked {
     readings: Vec<Reading>,
+    not_before: Vec<NotBefore>,
     full_entries: u64,
 }
 
@@ -218,8 +225,8 @@ pub(crate) fn census_entry(
     Ok((body, entry.recorded.0 / 1_000))
 }
 
-pub(crate) fn version_of(found: u64) -> Result<(), IntervalRefused> {
-    if found == VERSION { Ok(()) } else { Err(IntervalRefused::Version { found }) }
+pub(crate) fn version_of(found: u64, expected: u64) -> Result<(), IntervalRefused> {
+    if found == expected { Ok(()) } else { Err(IntervalRefused::Version { found }) }
 }
 
 fn open_tree(proof: &IntervalProof, frame: &Frame) -> Result<Opened, IntervalRefused> {
@@ -264,10 +271,8 @@ fn check_evidence(
     let mut last: Option<(u64, u64, QuoteFacts)> = None;
     for evidence in &proof.evidence {
         let number = evidence.number;
-        let at = opened.pieces.binary_search_by_key(&number, |piece| piece.start).ok();
-        let leaf = at.and_then(|at| opened.pieces.get(at)).and_then(|piece| piece.leaf.as_ref());
         let in_order = last.is_none_or(|(last, ..)| last < number);
-        let leaf = leaf.filter(|_| in_order).ok_or(IntervalRefused::EvidenceMissing { number })?;
+        let leaf = opened.leaf(number).filter(|_| in_order).ok_or(IntervalRefused::EvidenceMissing { number })?;
         let mut facts = evidence::check(evidence, leaf, &proof.agent, &frame.head, trust)?;
         bound(&mut facts, leaf, terms, trust);
         let time = leaf.aggregate.first;
@@ -355,6 +360,7 @@ fn state(
         until,
         committed_by,
         times,
+        not_before: checked.not_before,
         quotes: sum.quotes,
         failed: sum.fails,
         missed: sum.misses,

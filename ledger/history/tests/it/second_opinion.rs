@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog, scenarios};
-use fixtures_tsa::{Authority, Certificate};
+use fixtures_tsa::{Authority, Certificate, Dated, Stated};
 use ledger_history::fleet::{Selection, verify as verify_fleet};
 use ledger_history::interval::{
     IntervalProof, IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
@@ -26,6 +26,7 @@ use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 
 use crate::alterations::{ALTERATIONS, Alteration, FULL_ALTERATIONS, authorities, authority_token, records, rich};
+use crate::beacons::{BEACON_ALTERATIONS, false_stamps, of, stamped};
 use crate::fleet::{self, fleet, made};
 
 /// What the auditor of a case takes from elsewhere.
@@ -379,6 +380,51 @@ fn both_know_time_stamps() {
     let roots = authorities(&authority);
     let trust = Trust { origin: ORIGIN, log: log.log_key(), witnesses: None, authorities: Some(&roots) };
     assert_eq!(verify(&proof.encode(), &agent, &trust).unwrap().committed_by.len(), 2);
+    opinions.compare();
+}
+
+#[test]
+fn both_know_time_stamps_under_beacons() {
+    let (authority, stranger) = (Dated::new(1), Dated::new(2));
+    let (log, agent) = stamped(&authority);
+    let mut opinions = Opinions::new();
+    let trusting =
+        |log: &SyntheticLog, roots: Option<&Dated>| Auditor { roots: roots.map(Dated::root_pem), ..Auditor::of(log) };
+    let auditor = trusting(&log, Some(&authority));
+    for (from, to) in [(200, 500), (40, 120), (100, 300), (300, 650), (160, 170), (1, 5_000), (420, 421)] {
+        let proof = of(&log, &agent, from, to).encode();
+        for (roots, whose) in [(None, "nobody"), (Some(&authority), "it"), (Some(&stranger), "another")] {
+            let name = format!("{from} to {to}, {whose} trusted");
+            opinions.interval(&name, &agent, &trusting(&log, roots), &proof);
+            let alone = Auditor { policy: None, ..trusting(&log, roots) };
+            opinions.interval(format!("{name}, no witnesses"), &agent, &alone, &proof);
+        }
+    }
+    let good = of(&log, &agent, 200, 500);
+    for (what, _, alter) in BEACON_ALTERATIONS {
+        let mut proof = good.clone();
+        alter(&mut proof);
+        opinions.interval(*what, &agent, &auditor, &proof.encode());
+    }
+    let bytes = good.encode();
+    for at in (0..bytes.len()).step_by(97) {
+        let mut altered = bytes.clone();
+        altered[at] ^= 0x04;
+        opinions.interval(format!("byte {at} of {}", bytes.len()), &agent, &auditor, &altered);
+    }
+    for (what, _, log, agent) in false_stamps() {
+        let proof = of(&log, &agent, 200, 260).encode();
+        opinions.interval(what, &agent, &trusting(&log, Some(&authority)), &proof);
+    }
+    for (more_ms, accuracy_ms) in [(0, None), (999, Some(1)), (1_500, Some(501)), (7, Some(0))] {
+        let (mut log, agent) = SyntheticLog::with_machine(3, 2);
+        log.run(&[&agent], 150, VerdictResult::Pass);
+        let stated = Stated { gen_time_ms: log.now() * 1_000 + more_ms, accuracy_ms };
+        log.timestamp("tsa", stated.gen_time_ms, |note| authority.stamp(note, stated));
+        log.run(&[&agent], 150, VerdictResult::Pass);
+        let proof = of(&log, &agent, 200, 260).encode();
+        opinions.interval(format!("{stated:?}"), &agent, &trusting(&log, Some(&authority)), &proof);
+    }
     opinions.compare();
 }
 

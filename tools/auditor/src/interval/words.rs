@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ledger_history::{
     census::Status,
     fleet::{FleetStatement, Totals},
-    interval::{Gap, IntervalStatement, ProvenTime, Strength, Term, TermKind},
+    interval::{Gap, IntervalStatement, NotBefore, ProvenTime, Strength, Term, TermKind},
     reading::Reading,
 };
 use messages::UnixMillis;
@@ -116,7 +116,7 @@ fn state_interval(of: &IntervalStatement, out: &mut String) {
     if of.full_entries > 0 {
         line(out, &format!("  All {} entries of the interval were checked against these counts.", of.full_entries));
     }
-    rests(of.times, &of.committed_by, out);
+    rests(of.times, &of.not_before, &of.committed_by, out);
 }
 
 fn state_fleet(of: &FleetStatement, out: &mut String) {
@@ -151,11 +151,11 @@ fn state_fleet(of: &FleetStatement, out: &mut String) {
             of.others_missed
         ),
     );
-    rests(of.end.strength, &of.committed_by, out);
+    rests(of.end.strength, &[], &of.committed_by, out);
 }
 
 /// On whose word each time stands; never one for another.
-fn rests(times: Strength, committed: &[ProvenTime], out: &mut String) {
+fn rests(times: Strength, not_before: &[NotBefore], committed: &[ProvenTime], out: &mut String) {
     line(out, "\nWhat it rests on:");
     let text = match times {
         Strength::Claimed => "the log's own clock: claimed, not proven",
@@ -163,6 +163,13 @@ fn rests(times: Strength, committed: &[ProvenTime], out: &mut String) {
         Strength::Stamped => "time-stamps of your authorities",
     };
     line(out, &format!("  times of the quotes   {text}"));
+    for bound in not_before {
+        let accuracy = if bound.accuracy_ms.is_none() { ", whose token states no accuracy" } else { "" };
+        line(
+            out,
+            &format!("  not made before       {}{accuracy}: the quote of {}", proven(&bound.time), at(bound.quote)),
+        );
+    }
     for time in committed {
         line(out, &format!("  all in the log by     {}", proven(time)));
     }

@@ -14,7 +14,7 @@ use messages::{
 use openssl::sha::sha256;
 use transport::client::{Answer, ClientError, Outgoing};
 use verifier_protocol::{
-    appraisal::{Appraisal, Evidence, ListPart, Lists, MeasurementText, Reference, appraise},
+    appraisal::{Appraisal, Evidence, ListPart, Lists, MeasurementText, Outcome, Reference, appraise},
     session::{Input, Judged, KeyStep, Loss},
 };
 
@@ -195,6 +195,9 @@ impl Agent {
                 self.judging.settle(&round.appraisal, current);
                 if let Some(clock) = round.appraisal.clock() {
                     self.clock = Some(ClockRow::of(&clock));
+                }
+                if round.appraisal.outcome() != Outcome::Pass {
+                    self.finding = round.appraisal.findings().into_iter().next().map(|finding| finding.text);
                 }
                 self.algorithms = Algorithms {
                     hash: printable(round.evidence.hash_alg()),

@@ -102,7 +102,7 @@ fn a_list_that_begins_with_another_machines_aggregate_fails_although_it_replays(
     machine.take_begin_of(&other);
     let appraisal = machine.judge_all();
     fails_with(&appraisal, &["ima.validation.boot_aggregate"]);
-    let text = appraisal.findings().first().unwrap().text.clone();
+    let text = appraisal.findings().first().unwrap().text.to_string();
     assert!(text.contains("boot_aggregate") && text.contains("expected sha256:"), "{text}");
 }
 
@@ -127,7 +127,7 @@ fn every_findings_text_says_what_was_found_and_expected_and_of_which_layer() {
     machine.run("/app", b"trojan");
     machine.run("/unknown", b"x");
     let appraisal = machine.judge_all();
-    let texts: Vec<String> = appraisal.findings().into_iter().map(|finding| finding.text).collect();
+    let texts: Vec<String> = appraisal.findings().into_iter().map(|finding| finding.text.to_string()).collect();
     assert_eq!(texts.len(), 2);
     for (text, place) in texts.iter().zip(["entry 2 \"/app\": sha256:", "entry 3 \"/unknown\": sha256:"]) {
         assert!(text.starts_with(place) && text.contains("; expected ") && text.ends_with("; layer runtime"), "{text}");
