@@ -7,7 +7,7 @@ use ledger_tlog::{frontier::Frontier, hash::leaf_hash, tree::TreeHead};
 use super::{
     Monitor, NotWatched, Phase,
     files::remove,
-    keeping::{keep_named, keep_of},
+    keeping::{Keeping, keep_named},
     mirror::WIDTH,
 };
 use crate::{
@@ -233,8 +233,9 @@ impl Monitor<'_> {
     /// What is known of the pruned entries, as an exported folder has it.
     fn keep_boundary(&self, log: &Log, boundary: &Boundary) -> Result<(), NotWatched> {
         let mut kept = log.kept(boundary)?;
+        let mut keeping = Keeping::new(&self.mirror, log);
         for (index, bytes) in &kept {
-            keep_of(&self.mirror, log, *index, bytes)?;
+            keeping.keep_of(*index, bytes)?;
         }
         log.read(boundary.first, boundary.minimum_index, |index, bytes| {
             kept.push((index, bytes.to_vec()));
