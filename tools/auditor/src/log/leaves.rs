@@ -52,19 +52,32 @@ impl Log {
     }
 
     /// Whether the hashes that the log serves show that one of its trees extends another; not if they do not, or if it
-    /// serves none.
-    pub(crate) fn extends(&self, old: &TreeHead, new: &TreeHead) -> bool {
-        let read = |level, start: u64, out: &mut [Hash]| -> Result<(), LogUnreadable> {
-            let tile = self.hash_tile(level, start / u64::from(TILE_WIDTH), new.tree_size)?;
+    /// has none.
+    ///
+    /// # Errors
+    /// [`LogUnreadable`] if it does not answer.
+    pub(crate) fn extends(&self, old: &TreeHead, new: &TreeHead) -> Result<bool, LogUnreadable> {
+        let mut unanswered = None;
+        let read = |level, start: u64, out: &mut [Hash]| -> Result<(), MalformedTile> {
+            let tile = match self.hash_tile(level, start / u64::from(TILE_WIDTH), new.tree_size) {
+                Ok(tile) => tile,
+                Err(LogUnreadable::Hashes { .. } | LogUnreadable::Missing { .. }) => return Err(MalformedTile::Path),
+                Err(error) => {
+                    unanswered = Some(error);
+                    return Err(MalformedTile::Path);
+                }
+            };
             // One read never crosses a tile.
             let offset = usize::try_from(start % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
             let hashes = tile.get(offset..).and_then(|rest| rest.get(..out.len()));
-            let missing = || LogUnreadable::Missing { what: format!("tile/{level} from {start}") };
-            out.copy_from_slice(hashes.ok_or_else(missing)?);
+            out.copy_from_slice(hashes.ok_or(MalformedTile::Path)?);
             Ok(())
         };
         let proof = tree::consistency_proof(old.tree_size, new.tree_size, read);
-        proof.is_ok_and(|proof| verify_consistency(old, new, &proof).is_ok())
+        match unanswered {
+            Some(error) => Err(error),
+            None => Ok(proof.is_ok_and(|proof| verify_consistency(old, new, &proof).is_ok())),
+        }
     }
 
     /// A tile of hashes in the width that the tree has, or the full one if the log has grown past it.

@@ -121,7 +121,7 @@ impl Monitor<'_> {
         }
         let own = self.reader.head();
         let (size, behind) = (target.tree_size, own.tree_size);
-        if behind == 0 || log.extends(&own, target) {
+        if behind == 0 || log.extends(&own, target)? {
             self.mirror.evidence("root", note)?;
             let text = format!(
                 "the log has signed the root {} of {size} entries; those that it serves give {}",
@@ -198,7 +198,7 @@ impl Monitor<'_> {
             self.mirror.keep_leaves(&leaves, number)?;
         }
         let pruned = frontier.tree_head();
-        if !log.extends(&pruned, newest) {
+        if !log.extends(&pruned, newest)? {
             let text = format!(
                 "the hashes of the {first} pruned entries are not those under the checkpoint of {} entries",
                 newest.tree_size

@@ -8,7 +8,7 @@ use ledger_history::{
 };
 use ledger_protocol::{
     Beacon, Entry, Kind, LogState, NonceInputs,
-    body::{Body, CheckpointBody},
+    body::{Body, CheckpointBody, TimestampBody},
 };
 use ledger_tlog::{
     checkpoint::Checkpoint,
@@ -169,6 +169,10 @@ impl Reader {
         let named = match (&entry.agent, entry.kind) {
             (Some(_), Kind::Quote) => beacon_of(&entry.body),
             (None, Kind::Checkpoint) => CheckpointBody::decode(&entry.body)
+                .ok()
+                .map(|body| Beacon { tree_size: body.tree_size, note_digest: body.note }),
+            // What was stamped need not be on record as a checkpoint.
+            (None, Kind::Timestamp) => TimestampBody::decode(&entry.body)
                 .ok()
                 .map(|body| Beacon { tree_size: body.tree_size, note_digest: body.note }),
             _ => None,

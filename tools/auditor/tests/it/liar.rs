@@ -198,7 +198,7 @@ fn answer_one(stream: &mut SslStream<TcpStream>, path: &str, manner: Option<Mann
             })
         }
     };
-    manner.is_none()
+    matches!(manner, None | Some(Manner::Other | Manner::Status(_)))
 }
 
 /// What a ledger has under a path, out of a folder as a mirror or an export has it.

@@ -140,7 +140,12 @@ async fn a_pruned_log_is_replayed_and_followed_from_its_first_entry_and_says_wha
     };
     // A mirror, and an export, from before.
     let deadline = Instant::now() + Duration::from_secs(60);
-    while watch(&stand, "", &mirror, &[]).await != (0, String::new()) {
+    let all = stand.client.info().await.unwrap().durable_size;
+    let covered = |mirror: &str| {
+        let note = fs::read_to_string(format!("{mirror}/checkpoint")).unwrap_or_default();
+        note.lines().nth(1).and_then(|size| size.parse::<u64>().ok()).unwrap_or(0)
+    };
+    while watch(&stand, "", &mirror, &[]).await != (0, String::new()) || covered(&mirror) < all {
         assert!(Instant::now() < deadline);
     }
     export(&stand.path("ledger"), &stand.path("before"), ExportedBlobs::All).unwrap();
@@ -221,16 +226,18 @@ async fn a_pruned_log_is_replayed_and_followed_from_its_first_entry_and_says_wha
     }
     // What a proof is made of went with the entries, but not for the ledger, nor for who has had them.
     let url = stand.url();
-    let prove = async |file: &str, place: &[&str]| {
+    let prove = async |file: &str, from: &str, place: &[&str]| {
         let file = stand.path(file).display().to_string();
-        let asked = ["prove", "--agent", "node-1", "--from", "-1h", "--to", "now", "-o", &file, "--tls-dir", &tls];
+        let asked = ["prove", "--agent", "node-1", "--from", from, "--to", "now", "-o", &file, "--tls-dir", &tls];
         let made = stand.audit(&[&asked[..], place].concat()).await;
         (code(&made), errors(&made))
     };
-    assert_eq!(prove("by-mirror", &["--log", &mirror]).await.0, 0);
-    assert_eq!(prove("by-ledger", &["--ledger", &url]).await.0, 0);
+    assert_eq!(prove("by-mirror", "-1h", &["--log", &mirror]).await.0, 0);
+    // The quotes beside the ends of this one are there.
+    let by_ledger = prove("by-ledger", "now", &["--ledger", &url]).await;
+    assert_eq!(by_ledger.0, 0, "{}", by_ledger.1);
     for place in [&data, &export_after, &fresh[0], &url] {
-        let (code, err) = prove("none", &["--log", place]).await;
+        let (code, err) = prove("none", "-1h", &["--log", place]).await;
         assert!(code == 3 && err.contains("were pruned") && err.contains("--ledger"), "{place}: {code} {err}");
     }
     // What the log says of what was pruned is held against the leaves.
