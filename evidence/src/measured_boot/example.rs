@@ -4,7 +4,8 @@
 //! GRUB's texts, actions and separators whose data does not give their digest are findings, and so is a log without a
 //! SecureBoot variable where Secure Boot is required. Digests count in the quoted bank alone.
 
-use std::collections::BTreeSet;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::algorithm::Digest;
 use crate::boot_log::{
@@ -24,7 +25,8 @@ pub(super) const REGISTERS: RegisterSet = RegisterSet(0x43ff);
 
 /// Adds what the policy finds.
 pub(super) fn judge(state: &ReferenceState, case: &Case<'_>, findings: &mut Findings) {
-    let mut reading = Reading { state, case, chain: Chain::default(), once: BTreeSet::new(), flags: 0 };
+    let mut reading =
+        Reading { state, case, chain: Chain::default(), once: BTreeSet::new(), mok: BTreeMap::new(), flags: 0 };
     for event in case.events {
         reading.read(event, findings);
     }
@@ -54,6 +56,8 @@ struct Reading<'r> {
     chain: Chain,
     /// What was seen that may be seen once.
     once: BTreeSet<&'static str>,
+    /// What shim's lists may be, in words, once one is none of them.
+    mok: BTreeMap<String, Accepted>,
     /// Platform configuration events, of which there may be four.
     flags: u32,
 }
@@ -184,7 +188,7 @@ impl Reading<'_> {
             {
                 let is_member = authority.owner.is_some_and(|owner| vendor_keys.contains(owner, authority.data));
                 if !is_member {
-                    findings.add_at(event, key_not_accepted("vendor_db", authority.data, vendor_keys));
+                    findings.add_at(event, key_not_accepted("vendor_db", authority.data, &keys(vendor_keys)));
                 }
             }
             _ => (),
@@ -234,7 +238,9 @@ impl Reading<'_> {
         match event.event.digest(self.case.bank()) {
             Some(digest) if lists.contains(digest) => (),
             Some(digest) => {
-                let (what, accepted) = ("list of shim's", Accepted::digests(&lists.0, self.case.bank()));
+                let bank = self.case.bank();
+                let accepted = self.mok.entry(name.clone()).or_insert_with(|| Accepted::digests(&lists.0, bank));
+                let (what, accepted) = ("list of shim's", accepted.clone());
                 findings.add_at(event, FindingKind::DigestNotAccepted { what, digest: *digest, name, accepted });
             }
             None => findings.unexplained(event),
@@ -276,11 +282,17 @@ impl Chain {
         applications && file && command_line && self.initrds.as_slice() == [kernel.initrd]
     }
 
+    /// The bank of the digests that were put aside.
+    fn bank(&self) -> Option<PcrBank> {
+        let sets = [&self.versions, &self.volumes, &self.applications, &self.kernels, &self.initrds];
+        sets.into_iter().flatten().next().map(|digest| PcrBank(digest.algorithm()))
+    }
+
     fn explain_firmware(&self, state: &ReferenceState, findings: &mut Findings) {
-        let accepted: Vec<&Digest> = state.firmware.iter().flat_map(Firmware::digests).collect();
+        let shown = shown(state.firmware.iter().flat_map(Firmware::digests), self.bank());
         for digest in self.versions.iter().chain(&self.volumes) {
             let what = "firmware version or volume, together with the others,";
-            findings.add(not_accepted(what, digest, accepted.iter().copied()));
+            findings.add(not_accepted(what, digest, &shown));
         }
         if self.versions.is_empty() {
             findings.add(FindingKind::Missing { what: "EV_S_CRTM_VERSION event in PCR 0" });
@@ -294,20 +306,23 @@ impl Chain {
             let is = |kernel: &Kernel| [kernel.shim, kernel.grub, kernel.kernel].contains(digest);
             state.kernels.iter().any(is)
         };
-        let kernels = || state.kernels.iter();
+        let (kernels, bank) = (|| state.kernels.iter(), self.bank());
+        let images = shown(kernels().flat_map(|kernel| [&kernel.shim, &kernel.grub, &kernel.kernel]), bank);
+        let files = shown(kernels().map(|kernel| &kernel.kernel), bank);
+        let initrds = shown(kernels().map(|kernel| &kernel.initrd), bank);
+        let patterns = LazyCell::new(|| Accepted::of(kernels().map(|kernel| &kernel.command_line)));
         for digest in self.applications.iter().filter(|digest| !known(digest)) {
-            let accepted = kernels().flat_map(|kernel| [&kernel.shim, &kernel.grub, &kernel.kernel]);
-            findings.add(not_accepted("application", digest, accepted));
+            findings.add(not_accepted("application", digest, &images));
         }
         for digest in self.kernels.iter().filter(|digest| !state.has_secureboot && !known(digest)) {
-            findings.add(not_accepted("kernel", digest, kernels().map(|kernel| &kernel.kernel)));
+            findings.add(not_accepted("kernel", digest, &files));
         }
         for digest in self.initrds.iter().filter(|digest| !kernels().any(|kernel| kernel.initrd == **digest)) {
-            findings.add(not_accepted("initrd", digest, kernels().map(|kernel| &kernel.initrd)));
+            findings.add(not_accepted("initrd", digest, &initrds));
         }
         for text in self.command_lines.iter().filter(|text| !kernels().any(|kernel| kernel.command_line.matches(text)))
         {
-            let accepted = Accepted::of(kernels().map(|kernel| &kernel.command_line));
+            let accepted = Accepted::clone(&patterns);
             findings.add(FindingKind::CommandLineNotAccepted { text: cut(text), accepted });
         }
         let counts = [
@@ -340,10 +355,11 @@ fn subset(
     reference: &KeySet,
     findings: &mut Findings,
 ) {
+    let shown = LazyCell::new(|| keys(reference));
     for list in lists {
         for Signature { owner, data } in &list.signatures {
             if !kinds.contains(&list.kind) || !reference.contains(*owner, data) {
-                findings.add_at(event, key_not_accepted(database, data, reference));
+                findings.add_at(event, key_not_accepted(database, data, &shown));
             }
         }
     }
@@ -362,9 +378,12 @@ fn superset(event: &ExaminedEvent<'_, '_>, lists: &[SignatureList<'_>], referenc
     }
 }
 
-fn key_not_accepted(database: &'static str, data: &[u8], reference: &KeySet) -> FindingKind {
-    let accepted = Accepted::of(reference.iter().map(|(_, data)| key(data)));
-    FindingKind::KeyNotAccepted { database, key: key(data), accepted }
+fn key_not_accepted(database: &'static str, data: &[u8], accepted: &Accepted) -> FindingKind {
+    FindingKind::KeyNotAccepted { database, key: key(data), accepted: accepted.clone() }
+}
+
+fn keys(reference: &KeySet) -> Accepted {
+    Accepted::of(reference.iter().map(|(_, data)| key(data)))
 }
 
 /// A key by its beginning and size.
@@ -373,13 +392,19 @@ fn key(data: &[u8]) -> String {
     format!("{} ({} bytes)", hex::encode(shown), data.len())
 }
 
-fn not_accepted<'d>(
-    what: &'static str,
-    digest: &Digest,
-    accepted: impl IntoIterator<Item = &'d Digest>,
-) -> FindingKind {
-    let accepted = Accepted::digests(accepted, PcrBank(digest.algorithm()));
-    FindingKind::DigestNotAccepted { what, digest: *digest, name: String::new(), accepted }
+/// What is accepted, put into words once it is asked for.
+fn shown<'d, S: IntoIterator<Item = &'d Digest>>(
+    digests: S,
+    bank: Option<PcrBank>,
+) -> LazyCell<Accepted, impl FnOnce() -> Accepted + use<'d, S>> {
+    LazyCell::new(move || match bank {
+        Some(bank) => Accepted::digests(digests, bank),
+        None => Accepted::of::<&str>([]),
+    })
+}
+
+fn not_accepted(what: &'static str, digest: &Digest, accepted: &Accepted) -> FindingKind {
+    FindingKind::DigestNotAccepted { what, digest: *digest, name: String::new(), accepted: accepted.clone() }
 }
 
 /// The event's data as text, without what follows a zero.

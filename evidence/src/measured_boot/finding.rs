@@ -1,6 +1,7 @@
 //! What was found wrong, with what was expected and where.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::algorithm::Digest;
 use crate::boot_log::{EventPlace, EventType, ExaminedEvent};
@@ -282,13 +283,15 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What a policy accepts in some place, for people: the first few and how many more.
+/// What a policy accepts in some place, for people: the first few and how many more. Made once for each set that is
+/// missed, not once for each event that misses it: sets and logs are both long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted(String);
+pub struct Accepted(Arc<str>);
 
 impl Accepted {
     /// The first of `all` by their text, and how many more there are.
     pub(super) fn of<T: fmt::Display>(all: impl IntoIterator<Item = T>) -> Self {
+        // Those that are counted only are never put into words.
         let mut all = all.into_iter();
         let shown: Vec<String> = all.by_ref().take(ACCEPTED_SHOWN_MAX).map(|one| one.to_string()).collect();
         let text = match (shown.as_slice(), all.count()) {
@@ -297,13 +300,22 @@ impl Accepted {
             (_, 0) => format!("one of {}", shown.join(", ")),
             (_, more) => format!("one of {} and {more} more", shown.join(", ")),
         };
-        Self(text)
+        Self(text.into())
     }
 
     /// Digests of one bank.
     pub(super) fn digests<'d>(all: impl IntoIterator<Item = &'d Digest>, bank: PcrBank) -> Self {
         let of_bank = all.into_iter().filter(|digest| digest.algorithm() == bank.algorithm());
-        Self::of(of_bank.map(|digest| format!("{digest:?}")))
+        Self::of(of_bank.map(|digest| Named(*digest)))
+    }
+}
+
+/// A digest with its algorithm.
+struct Named(Digest);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
     }
 }
 

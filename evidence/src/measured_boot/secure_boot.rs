@@ -4,6 +4,7 @@
 //! and whoever presents the log can neither leave it out nor give it another meaning: each event before the separator
 //! must be a variable whose digest covers vendor, name and value; after it only authorities may follow.
 
+use std::cell::{LazyCell, OnceCell};
 use std::collections::BTreeSet;
 
 use crate::algorithm::{Digest, HashAlgorithm};
@@ -26,7 +27,13 @@ pub(super) fn judge(
     findings: &mut Findings,
 ) -> Result<(), CryptoUnavailable> {
     let Some(register) = PcrIndex::all().nth(7) else { return Ok(()) };
-    let mut reading = Reading { state: None, seen: BTreeSet::new(), authorities: 0, is_separated: false };
+    let mut reading = Reading {
+        state: None,
+        seen: BTreeSet::new(),
+        authorities: 0,
+        is_separated: false,
+        accepted_signers: OnceCell::new(),
+    };
     let mut state_event = None;
     for event in case.measured(register) {
         reading.read(event, required, signers, findings)?;
@@ -69,6 +76,8 @@ struct Reading {
     seen: BTreeSet<&'static str>,
     authorities: usize,
     is_separated: bool,
+    /// In words, once an authority is none of them.
+    accepted_signers: OnceCell<Accepted>,
 }
 
 impl Reading {
@@ -152,10 +161,9 @@ impl Reading {
             return Ok(());
         }
         let keys = keys(lists)?;
-        let denied =
-            accepted.into_iter().flat_map(|accepted| keys.difference(accepted).map(move |key| (key, accepted)));
-        for (key, accepted) in denied {
-            let (key, accepted) = (key.to_string(), Accepted::of(accepted));
+        let shown = LazyCell::new(|| Accepted::of(accepted.into_iter().flatten()));
+        for key in accepted.into_iter().flat_map(|accepted| keys.difference(accepted)) {
+            let (key, accepted) = (key.to_string(), Accepted::clone(&shown));
             findings.add_at(event, FindingKind::KeyNotAccepted { database, key, accepted });
         }
         for key in missing.into_iter().flat_map(|required| required.difference(&keys)) {
@@ -179,7 +187,8 @@ impl Reading {
                 let Some(signers) = signers else { return Ok(()) };
                 let key = authority_key(authority)?;
                 if !signers.contains(&key) {
-                    let (database, key, accepted) = ("authority", key.to_string(), Accepted::of(signers));
+                    let accepted = self.accepted_signers.get_or_init(|| Accepted::of(signers)).clone();
+                    let (database, key) = ("authority", key.to_string());
                     findings.add_at(event, FindingKind::KeyNotAccepted { database, key, accepted });
                 }
             }

@@ -5,6 +5,7 @@ mod tls;
 
 use std::{fmt, io, time::Duration};
 
+use ledger_history::fleet::Selection;
 use messages::{
     AgentId, Digest, UnixMillis,
     cbor::{self, CborError},
@@ -219,14 +220,17 @@ impl Ledger {
         self.get(&format!("/ledger/v1/agents/{agent}/interval-proof?{query}"), PROOF_BYTES_MAX)
     }
 
-    /// A proof of what all machines did, as bytes; unverified. With a label, `name=value`, the machines that have it
-    /// are opened, else those on which something went wrong.
+    /// A proof of what all machines did, as bytes; unverified.
     ///
     /// # Errors
     /// [`LedgerUnavailable`]; with status 503 while there is no census.
-    pub fn fleet_proof(&self, (from, to): (u64, u64), label: Option<&str>) -> Result<Vec<u8>, LedgerUnavailable> {
-        let label = label.map(|label| format!("&label={}", escaped(label))).unwrap_or_default();
-        self.get(&format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}{label}"), PROOF_BYTES_MAX)
+    pub fn fleet_proof(&self, (from, to): (u64, u64), shown: &Selection) -> Result<Vec<u8>, LedgerUnavailable> {
+        let shown = match shown {
+            Selection::All => "&all=1".to_owned(),
+            Selection::Exceptions => String::new(),
+            Selection::Label(name, value) => format!("&label={}", escaped(&format!("{name}={value}"))),
+        };
+        self.get(&format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}{shown}"), PROOF_BYTES_MAX)
     }
 
     /// A tile or a bundle of entries by its path, `None` if the ledger does not serve it.

@@ -10,7 +10,7 @@ use std::{
 
 use ledger_history::{
     census::{Census, CensusRow, Clock},
-    fleet::{self, FleetRequest, Selection},
+    fleet::{self, FleetRequest},
     history::{History, PushError, Step},
     interval::{self, CensusChoice, NotProven, Request, Stamp, StampedNote, Store, StoredCensus},
     node::{Leaf, Node},
@@ -62,12 +62,6 @@ pub enum NotRebuilt {
     /// The hashes of the tree could not be kept.
     #[error("the hashes of the log's tree cannot be kept in a temporary file")]
     Hashes(#[source] HashesLost),
-    /// The label is none.
-    #[error("{label:?} is no label; expected name=value")]
-    Label {
-        /// What was given.
-        label: String,
-    },
     /// The log cannot be read.
     #[error("the copy of the log cannot be read")]
     Log(#[source] LogUnreadable),
@@ -125,12 +119,8 @@ pub(crate) fn prove(log: &Log, ask: &Ask) -> Result<Vec<u8>, NotRebuilt> {
     let (from, to) = ask.interval;
     let made = |source| NotRebuilt::Proof(Box::new(source));
     match &ask.about {
-        About::Fleet(label) => {
-            let selection = match label.as_deref().map(|label| (label, label.split_once('='))) {
-                None => Selection::Exceptions,
-                Some((_, Some((name, value)))) => Selection::Label(name.to_owned(), value.to_owned()),
-                Some((label, None)) => return Err(NotRebuilt::Label { label: label.to_owned() }),
-            };
+        About::Fleet(selection) => {
+            let selection = selection.clone();
             let mut rebuilt = Rebuilt::of(log, (from, to), None)?;
             rebuilt.choose_stamped(0)?;
             Ok(fleet::prove(&rebuilt, &FleetRequest { from, to, selection }).map_err(made)?.encode())

@@ -3,6 +3,7 @@
 mod evidence;
 mod pruned;
 mod reader;
+mod stamps;
 
 use std::ops::ControlFlow;
 

@@ -59,7 +59,11 @@ def check_token(of, position, trust):
     check(time == body.gen_time, "beacon-token", f"{what}: of another time than its entry says")
     if trust.authorities is None:
         return of.index, entry, None
-    check(is_believed(of.note, of.token, time // 1000, trust.authorities), "beacon-rejected", what)
+    try:
+        if not is_believed(of.note, of.token, time // 1000, trust.authorities):
+            return of.index, entry, None
+    except BadToken as error:
+        raise Refused("beacon-rejected", f"{what}: {error}") from None
     return of.index, entry, (max(0, time - (accuracy or 0)) // 1000, accuracy)
 
 

@@ -71,7 +71,7 @@ impl BeaconStampFlaw {
 ///
 /// Each token: its entry is a `timestamp` of the fleet's chain; the note is the one that it names, a checkpoint of this
 /// log of the size stated; the token is the one that it names, of the time stated, and if authorities are trusted
-/// verifies over the note. Each beacon: it is that of a shown quote which answers its nonce; a checkpoint of this log of
+/// is signed over the note. Each beacon: it is that of a shown quote which answers its nonce; a checkpoint of this log of
 /// the size that the quote says; the token's entry is in its tree. Each token is of use.
 ///
 /// The bound rests on the nonce, the beacon's root and the entry alone: the quote contains a digest of the token, and
@@ -136,8 +136,9 @@ fn check_token(of: &LoggedToken, trust: &Trust<'_>) -> Result<Option<(u64, Optio
     if token.info().gen_time.0 != body.gen_time.0 {
         return Err(BeaconStampFlaw::TokenOther);
     }
-    let Some(authorities) = trust.authorities else { return Ok(None) };
-    token.verify(&of.note, None, authorities).map_err(BeaconStampFlaw::TokenRejected)?;
+    if !trust.believes(&token, &of.note).map_err(BeaconStampFlaw::TokenRejected)? {
+        return Ok(None);
+    }
     let accuracy_ms = token.info().accuracy.map(|accuracy| accuracy.0.div_ceil(1_000));
     let earliest_ms = token.info().gen_time.0.saturating_sub(accuracy_ms.unwrap_or(0));
     Ok(Some((earliest_ms / 1_000, accuracy_ms)))

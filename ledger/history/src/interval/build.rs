@@ -103,8 +103,11 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
     let (tree_size, note) = store.latest_note().map_err(NotProven::Store)?;
     let census = |choice| store.census(choice, slot, tree_size).map_err(NotProven::Store);
     let has_row = |census: &StoredCensus| census.opening.row.is_some();
+    // A quote after the interval closes it: nothing can be added to it any more.
+    let closes = |census: &StoredCensus| census.opening.row.is_some_and(|row| row.aggregate.last > to);
     let end = match census(CensusChoice::After(to))?.filter(has_row) {
-        Some(end) => end,
+        Some(end) if closes(&end) => end,
+        Some(end) => census(CensusChoice::After(u64::MAX))?.filter(closes).unwrap_or(end),
         // An agent that was enrolled later: the newest census has its whole history.
         None => census(CensusChoice::After(u64::MAX))?.ok_or(NotProven::NoCensus { slot })?,
     };
@@ -114,7 +117,8 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
     let mut tree = StoredTree::new(store, slot, &request.agent, row.aggregate.quotes);
     let mut shown = Shown::default();
     let quotes = row.aggregate.quotes;
-    let (low, high) = (tree.count_before(from)?, tree.count_before(to.saturating_add(1))?);
+    let low = tree.count_before(from)?;
+    let high = to.checked_add(1).map_or(Ok(quotes), |end| tree.count_before(end))?;
     shown.pick(&mut tree, request, low, high)?;
     let maker = Maker { store, tree_size };
     let beacon_stamps = shown.pick_beacons(&maker, &mut tree, &request.agent, low, high)?;

@@ -55,6 +55,7 @@ pub(super) fn check(
         Some(note) => trust.bounds(note, quote.beacon.tree_size).map(|(low, _)| low),
     };
     Ok(QuoteFacts {
+        binding: verdict.binding,
         clock: ClockInfo::of_quote(&quote.attest),
         ima_count: verdict.ima_state.count,
         passed,

@@ -122,6 +122,14 @@ pub enum IntervalRefused {
         /// Which census.
         end: CensusEnd,
     },
+    /// The census at the start of a fleet proof is not before the interval.
+    #[error("the census at the start is of {found}; expected one before {from}")]
+    CensusTooLate {
+        /// Begin of the interval.
+        from: u64,
+        /// Clock of the census.
+        found: u64,
+    },
     /// The census at the start counts quotes of the interval.
     #[error("the census at the start counts {found} quotes; before the interval are {expected}")]
     StartTooLate {
@@ -275,7 +283,7 @@ impl IntervalRefused {
             Self::CensusRow { .. } => "census-row",
             Self::SumsFell { .. } => "sums-fell",
             Self::MachineOrder { .. } => "machine-order",
-            Self::StartTooLate { .. } => "start-too-late",
+            Self::CensusTooLate { .. } | Self::StartTooLate { .. } => "start-too-late",
             Self::Tree(_) => "tree",
             Self::TreeRoot { .. } => "tree-root",
             Self::Straddles { .. } => "straddles",

@@ -2,7 +2,7 @@
 
 use ledger_protocol::body::{Body, CensusBody};
 use ledger_protocol::{Entry, Kind};
-use ledger_timestamp::{Authorities, Token};
+use ledger_timestamp::{Authorities, Token, TokenRejected};
 use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint, CheckpointRejected};
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::policy::{MalformedPolicy, Policy, WitnessQuorum};
@@ -13,7 +13,7 @@ use messages::{AgentId, Digest};
 use super::format::{CensusPart, IntervalProof, StampedNote, VERSION, VERSION_BEACONS, consistency, hash, inclusion};
 use super::opened::{Opened, Piece, read};
 use super::refused::{CensusEnd, IntervalRefused};
-use super::statement::{Gap, IntervalStatement, NotBefore, ProvenTime, Strength};
+use super::statement::{Gap, IntervalStatement, NotBefore, ProvenTime, Strength, TermKind};
 use super::terms::Terms;
 use super::zones::Zones;
 use super::{beacons, evidence};
@@ -70,6 +70,21 @@ impl Trust<'_> {
         let keys: Vec<NoteVerifier> =
             self.witnesses.map(|witnesses| witnesses.quorum.witnesses().cloned().collect()).unwrap_or_default();
         Checkpoint::open(note, self.origin, self.log, &keys)
+    }
+
+    /// Whether a token over a note is of a trusted authority. One of another authority says nothing, as long as that
+    /// authority has signed it: a log may ask several, and an auditor trust one.
+    ///
+    /// # Errors
+    /// If authorities are trusted, and nobody has signed this token over this note.
+    pub(super) fn believes(&self, token: &Token, note: &[u8]) -> Result<bool, TokenRejected> {
+        let Some(authorities) = self.authorities else { return Ok(false) };
+        match token.verify(note, None, authorities) {
+            Ok(_) => Ok(true),
+            // What is asked about trust comes after what is asked about the token.
+            Err(TokenRejected::Chain { .. } | TokenRejected::Revoked { .. }) => Ok(false),
+            Err(rejected) => Err(rejected),
+        }
     }
 
     fn trusts(&self, basis: &Digest) -> bool {
@@ -268,18 +283,23 @@ fn check_evidence(
         }
     }
     let mut readings = Vec::new();
-    let mut last: Option<(u64, u64, QuoteFacts)> = None;
+    let mut last: Option<(u64, &Leaf, QuoteFacts)> = None;
     for evidence in &proof.evidence {
         let number = evidence.number;
         let in_order = last.is_none_or(|(last, ..)| last < number);
         let leaf = opened.leaf(number).filter(|_| in_order).ok_or(IntervalRefused::EvidenceMissing { number })?;
         let mut facts = evidence::check(evidence, leaf, &proof.agent, &frame.head, trust)?;
         bound(&mut facts, leaf, terms, trust);
-        let time = leaf.aggregate.first;
         if let Some((_, before, first)) = &last {
-            readings.push(Reading::between(first, &facts, (*before, time)));
+            // Another TPM enrolled in between, whatever the later verdict says of its binding.
+            let anew = terms.between(Some(before.seq), leaf.seq).filter_map(|term| match term {
+                TermKind::Enrol(enrol) if enrol.binding != first.binding => Some(enrol.binding),
+                _ => None,
+            });
+            let second = QuoteFacts { binding: anew.last().unwrap_or(facts.binding), ..facts };
+            readings.push(Reading::between(first, &second, (before.aggregate.first, leaf.aggregate.first)));
         }
-        last = Some((number, time, facts));
+        last = Some((number, leaf, facts));
     }
     Ok(readings)
 }
@@ -289,7 +309,7 @@ fn bound(facts: &mut QuoteFacts, leaf: &Leaf, terms: &Terms, trust: &Trust<'_>) 
     if trust.trusts(&leaf.basis) {
         let Aggregate { first: time, late, .. } = leaf.aggregate;
         facts.not_before = facts.not_before.max(Some(time));
-        let demand = terms.demand(leaf.seq).filter(|_| late == 0);
+        let demand = terms.demand_at(leaf).filter(|_| late == 0);
         facts.not_after = demand.map(|demand| time.saturating_add(demand.tolerance_ms.div_ceil(1_000)));
     }
 }
@@ -305,9 +325,9 @@ fn check_stamps(proof: &IntervalProof, trust: &Trust<'_>) -> Result<Option<u64>,
             StampedNote::Last => proof.note.as_slice(),
         };
         let token = Token::parse(&stamp.token).map_err(|source| IntervalRefused::StampForm { position, source })?;
-        let Some(authorities) = trust.authorities else { continue };
-        token.verify(note, None, authorities).map_err(|source| IntervalRefused::StampRejected { position, source })?;
-        if stamp.note == StampedNote::Last {
+        let believed = trust.believes(&token, note);
+        let believed = believed.map_err(|source| IntervalRefused::StampRejected { position, source })?;
+        if believed && stamp.note == StampedNote::Last {
             let latest = latest_seconds(&token);
             stamped = Some(stamped.map_or(latest, |known| known.min(latest)));
         }
@@ -350,6 +370,10 @@ fn state(
         Some(_) => ProvenTime { seconds: proof.to, strength: times },
         None => ProvenTime { seconds: covered.seconds.min(proof.to), ..covered },
     };
+    let clock = |census: &CensusHead| ProvenTime {
+        seconds: census.clock.seconds,
+        strength: trust.strength(&census.clock.basis),
+    };
     let mut committed_by = vec![ProvenTime { seconds: frame.recorded, strength: Strength::Claimed }];
     committed_by.extend(frame.last_high.map(witnessed));
     committed_by.extend(stamped.map(|seconds| ProvenTime { seconds, strength: Strength::Stamped }));
@@ -378,8 +402,8 @@ fn state(
         failures: zones.inside.iter().filter(failing).map(|piece| piece.aggregate.first).collect(),
         terms: terms.into_terms(),
         at_end: frame.row.status,
-        end_clock: frame.end.clock.seconds,
-        start: frame.start.map(|(census, row)| (census.clock.seconds, row.is_some())),
+        end_clock: clock(&frame.end),
+        start: frame.start.map(|(census, row)| (clock(&census), row.is_some())),
         readings: checked.readings,
         full_entries: checked.full_entries,
         agent: proof.agent,
@@ -416,7 +440,7 @@ fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, 
         let (from, to) = (left.aggregate.last, right.aggregate.first);
         if to.saturating_sub(from) > limit {
             let slack = right.leaf.as_ref().filter(|leaf| leaf.aggregate.late == 0);
-            let slack_ms = slack.and_then(|leaf| terms.demand(leaf.seq)).map(|demand| demand.tolerance_ms);
+            let slack_ms = slack.and_then(|leaf| terms.demand_at(leaf)).map(|demand| demand.tolerance_ms);
             let (seconds, planned_ms) = (to.saturating_sub(from), planned(left, to));
             found.push(Gap { from, to: Some(to), seconds, slack_ms, planned_ms });
         }
@@ -431,12 +455,21 @@ fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, 
     (found, complete)
 }
 
-/// The due rule from the last quote to the end of the statement, by the terms that are shown.
-fn missed_at_end(zones: &Zones<'_>, terms: &Terms, until: u64) -> u64 {
-    let Some(last) = zones.last_inside().or(zones.last_before()) else { return 0 };
-    let (from, end) = (last.aggregate.last, zones.first_after().map_or(u64::MAX, |leaf| leaf.seq));
-    if terms.enrolled_between(last.seq, end) {
-        return 0;
+/// The due rule from the last quote to the end of the statement, by the terms that are shown. `None` where quotes may
+/// have been due but nothing shown says from or up to when: before a first quote, and around a retirement.
+fn missed_at_end(zones: &Zones<'_>, terms: &Terms, until: u64) -> Option<u64> {
+    let after = zones.first_after();
+    let end = after.map_or(u64::MAX, |leaf| leaf.seq);
+    let last = zones.last_inside().or(zones.last_before());
+    let mut between = terms.between(last.map(|last| last.seq), end);
+    let Some(last) = last else {
+        let asks = |term: &TermKind| matches!(term, TermKind::Policy(policy) if policy.interval_ms > 0);
+        return (!between.any(asks)).then_some(0);
+    };
+    if between.any(|term| matches!(term, TermKind::Enrol(_) | TermKind::Retire(_))) {
+        return None;
     }
-    missed(from, until.max(from), terms.demand(end), &terms.windows(last.seq), last.seq)
+    let from = last.aggregate.last;
+    let demand = after.map_or_else(|| terms.demand_at_end(), |leaf| terms.demand_at(leaf));
+    Some(missed(from, until.max(from), demand, &terms.windows(last.seq), last.seq))
 }

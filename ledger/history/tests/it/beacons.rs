@@ -1,5 +1,6 @@
 //! Time-stamps under the beacons of quotes: what they prove, and what is refused.
 
+use fixtures_histories::alterations::Alteration;
 use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog};
 use fixtures_tsa::{Dated, Stated};
 use ledger_history::interval::{
@@ -11,8 +12,6 @@ use ledger_protocol::{Entry, Kind};
 use ledger_timestamp::Authorities;
 use messages::{AgentId, UnixMillis};
 use serde_bytes::ByteBuf;
-
-use crate::alterations::Alteration;
 
 /// Seconds after which the log below is stamped.
 pub(crate) const STAMPED: [u64; 2] = [150, 400];
@@ -234,8 +233,7 @@ fn each_altered_part_under_a_beacon_is_refused_by_its_own_check() {
 /// the first authority.
 pub(crate) fn false_stamps() -> Vec<(&'static str, &'static str, SyntheticLog, AgentId)> {
     type Stamping = fn(&mut SyntheticLog, UnixMillis);
-    let cases: [(&str, &str, Stamping); 4] = [
-        ("the token of an authority that nobody trusts", "beacon-rejected", |log, _| stamp(log, &Dated::new(2), 0)),
+    let cases: [(&str, &str, Stamping); 3] = [
         ("a token over another log", "beacon-rejected", |log, now| {
             let stated = Stated { gen_time_ms: now.0, accuracy_ms: None };
             log.timestamp("tsa", now.0, |_| Dated::new(1).stamp(b"other.example/log\n1\n", stated));
@@ -274,6 +272,38 @@ fn what_bounds_nothing_is_refused() {
         let refused = judge(&log, &agent, &of(&log, &agent, 200, 260), Some(&authority)).expect_err(what);
         assert_eq!(refused.name(), name, "{what}: {refused:?}");
     }
+}
+
+/// A log may ask several authorities, and an auditor trust one of them.
+#[test]
+fn a_token_of_an_authority_that_is_not_trusted_says_nothing_and_spoils_nothing() {
+    let (one, two) = (Dated::new(1), Dated::new(2));
+    let (log, agent) = of_two(&one, &two);
+    let mut proof = of(&log, &agent, 200, 260);
+    assert_eq!(stamps(&mut proof).tokens.len(), 2);
+    let bounds = |trusted: Option<&Dated>| {
+        let bounds = judge(&log, &agent, &proof, trusted).unwrap().not_before;
+        bounds
+            .iter()
+            .filter(|bound| bound.number == bounds[0].number)
+            .map(|bound| bound.time.seconds)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((bounds(Some(&one)).len(), bounds(Some(&two)).len(), bounds(None).len()), (1, 1, 0));
+    assert_eq!(bounds(Some(&one))[0] + 1, bounds(Some(&two))[0], "each its own");
+    assert!(judge(&log, &agent, &proof, Some(&Dated::new(3))).unwrap().not_before.is_empty());
+}
+
+/// A log that two authorities stamp, the second a second later.
+pub(crate) fn of_two(one: &Dated, two: &Dated) -> (SyntheticLog, AgentId) {
+    let (mut log, agent) = SyntheticLog::with_machine(3, 2);
+    log.run(&[&agent], 150, VerdictResult::Pass);
+    for (tsa, authority, ahead) in [("one", one, 0), ("two", two, 1_000)] {
+        let stated = Stated { gen_time_ms: log.now() * 1_000 + ahead, accuracy_ms: Some(ACCURACY_MS) };
+        log.timestamp(tsa, stated.gen_time_ms, |note| authority.stamp(note, stated));
+    }
+    log.run(&[&agent], 150, VerdictResult::Pass);
+    (log, agent)
 }
 
 /// A quote that does not answer its own nonce may be of any age, whatever its entry says.

@@ -73,9 +73,12 @@ pub(super) struct ProveArguments {
     /// All machines, with those shown on which something went wrong.
     #[arg(long)]
     pub(super) fleet: bool,
-    /// Of all machines show those with this label instead, such as role=hypervisor.
-    #[arg(long, value_name = "NAME=VALUE", requires = "fleet")]
-    pub(super) label: Option<String>,
+    /// Of all machines show those with this label in the interval instead, such as role=hypervisor.
+    #[arg(long, value_name = "NAME=VALUE", requires = "fleet", value_parser = label)]
+    pub(super) label: Option<(String, String)>,
+    /// Show every machine that ever was enrolled with its policies: only this proves that no other one has a label.
+    #[arg(long, requires = "fleet", conflicts_with = "label")]
+    pub(super) all: bool,
     /// Start of the interval: RFC 3339, now, or an age such as -1h.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(super) from: String,
@@ -282,6 +285,11 @@ impl From<&str> for LogKey {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 const EXAMPLES: &str = "\

@@ -22,6 +22,7 @@ use messages::{AgentId, Digest, UnixMillis, cbor, ledger::Head};
 use super::{
     Counts, Findings,
     pruned::{is_tree, pruned_by},
+    stamps,
 };
 use crate::{
     cause,
@@ -160,6 +161,7 @@ impl Reader {
             }
         }
         self.nonce(index, &entry, leaf, findings);
+        stamps::check(log, index, &entry, findings);
         self.history(log, index, &entry, leaf, findings);
         Ok(())
     }

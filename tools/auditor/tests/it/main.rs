@@ -16,6 +16,8 @@ mod machine;
 mod measured;
 mod places;
 mod receipts;
+mod second_opinion;
+mod simulated;
 mod sound;
 mod stamped;
 mod watched;

@@ -1,7 +1,6 @@
 //! Digests gathered on all cores: one thread finds files and packages, the others hash them.
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::{self, IsTerminal},
     num::NonZero,
@@ -22,7 +21,7 @@ use super::{
     deb,
     document::{Lists, add},
     initrd,
-    repository::{self, ListedPackage, ReadPackage, Reading, RepositoryRejected, TrustedKeys},
+    repository::{self, ListedPackage, Packages, ReadPackage, Reading, RepositoryRejected, TrustedKeys},
     root, rpm,
 };
 use crate::failure::Failure;
@@ -177,7 +176,7 @@ fn feed_packages(sources: &Sources<'_>, work: &SyncSender<Work>, news: &SyncSend
     Ok(())
 }
 
-type ListPackages = fn(&Path, &Reading<'_>) -> Result<BTreeSet<ListedPackage>, RepositoryRejected>;
+type ListPackages = fn(&Path, &Reading<'_>) -> Result<Packages, RepositoryRejected>;
 
 /// Tells a package, or all below a folder; links to folders are not followed.
 fn packages(path: &Path, ending: &str, depth: usize, tell: &mut dyn FnMut(PathBuf) -> bool) -> Result<(), Failure> {

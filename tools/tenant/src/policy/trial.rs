@@ -194,6 +194,7 @@ fn judge_boot(
         report.fail(COMPONENT, &boot_event(&finding.kind), &boot_text(finding, &policy.name));
     }
     report.cut += appraisal.findings_cut() as u64;
+    report.failed |= !appraisal.passed();
     report.parts.insert(
         COMPONENT.to_owned(),
         json!({
@@ -215,7 +216,12 @@ fn judge_ima(
 ) -> Result<MeasurementState, Failure> {
     let policies = Policies { current: stack, earlier: &[] };
     let appraisal = appraise(evidence, &policies, state).map_err(|error| Failure::system("judge the list", error))?;
-    let passed = appraisal.passed();
+    if !is_compared && appraisal.ahead > 0 {
+        let found = format!("{} entries at its end that the register computed from it does not hold", appraisal.ahead);
+        let text = FindingText::new("measurement list", found, "entries of register 10 only");
+        report.fail(ima::Finding::COMPONENT, ima::Event::WrongPcr.name(), &text);
+    }
+    let passed = appraisal.passed() && (is_compared || appraisal.ahead == 0);
     for finding in appraisal.findings.kept() {
         let severity = if finding.severity == Severity::Failure { FAILURE } else { WARNING };
         report.add(ima::Finding::COMPONENT, finding.event.name(), severity, &ima_text(finding));

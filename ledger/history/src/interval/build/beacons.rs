@@ -25,6 +25,9 @@ impl Shown {
         low: u64,
         high: u64,
     ) -> Result<Option<BeaconStamps>, NotProven<S::Error>> {
+        if maker.store.timestamps(maker.tree_size).map_err(NotProven::Store)?.is_empty() {
+            return Ok(None);
+        }
         let mut found = BeaconStamps { tokens: Vec::new(), beacons: Vec::new() };
         let inside = (low < high).then_some([low, high.saturating_sub(1)]).into_iter().flatten();
         let numbers: BTreeSet<u64> = self.evidence.iter().copied().chain(inside).collect();
