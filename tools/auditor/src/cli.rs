@@ -1,7 +1,9 @@
 //! The command line: what is asked, and the exit codes.
 
 mod arguments;
+mod progress;
 mod proofs;
+mod telling;
 mod whole;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
     rc::Rc,
     str::FromStr,
@@ -12,7 +12,7 @@ use ledger_history::{
     census::{Census, CensusRow, Clock},
     fleet::{self, FleetRequest},
     history::{History, PushError, Step},
-    interval::{self, CensusChoice, NotProven, Request, Store, StoredCensus},
+    interval::{self, CensusChoice, NotProven, Request, Stamp, StampedNote, Store, StoredCensus},
     node::{Leaf, Node},
 };
 use ledger_protocol::{
@@ -25,8 +25,10 @@ use ledger_tlog::{
     hash::Hash,
     key::NoteVerifier,
     note::Note,
+    tree::tree_head,
 };
 use messages::{AgentId, Digest};
+use serde_bytes::ByteBuf;
 
 use crate::{
     hashes::{HashFiles, HashesLost},
@@ -66,6 +68,15 @@ pub enum NotRebuilt {
     /// The copy does not have what a proof shows.
     #[error("the copy of the log does not have all that the proof shows")]
     Proof(#[source] Box<NotProven<NotKept>>),
+    /// Entries were pruned, and with them what the machines' trees are made of.
+    #[error(
+        "entries below {first} were pruned, and with them what the machines' trees are rebuilt from: ask the ledger \
+         (--ledger), whose histories outlive its entries, or use a mirror from before"
+    )]
+    Pruned {
+        /// The first entry that is there.
+        first: u64,
+    },
     /// An entry that no history can have.
     #[error("the histories do not take an entry")]
     Push(#[source] PushError),
@@ -110,14 +121,16 @@ pub(crate) fn prove(log: &Log, ask: &Ask) -> Result<Vec<u8>, NotRebuilt> {
     match &ask.about {
         About::Fleet(selection) => {
             let selection = selection.clone();
-            let rebuilt = Rebuilt::of(log, (from, to), None)?;
+            let mut rebuilt = Rebuilt::of(log, (from, to), None)?;
+            rebuilt.choose_stamped(0)?;
             Ok(fleet::prove(&rebuilt, &FleetRequest { from, to, selection }).map_err(made)?.encode())
         }
         About::Machine { agent, gap, boots, full } => {
-            let rebuilt = Rebuilt::of(log, (from, to), Some(agent))?;
+            let mut rebuilt = Rebuilt::of(log, (from, to), Some(agent))?;
             let slot = rebuilt.history.slot(agent).ok_or_else(|| NotRebuilt::Agent { agent: agent.clone() })?;
+            let stamps = rebuilt.choose_stamped(slot)?;
             let (agent, gap_limit, boots, full) = (agent.clone(), *gap, *boots, *full);
-            let request = Request { agent, slot, from, to, gap_limit, boots, full, stamps: Vec::new() };
+            let request = Request { agent, slot, from, to, gap_limit, boots, full, stamps };
             Ok(interval::prove(&rebuilt, &request).map_err(made)?.encode())
         }
     }
@@ -126,8 +139,13 @@ pub(crate) fn prove(log: &Log, ask: &Ask) -> Result<Vec<u8>, NotRebuilt> {
 /// A log's histories, as far as one proof needs them: the tree of one machine, the censuses around the interval.
 struct Rebuilt<'a> {
     log: &'a Log,
-    note: Vec<u8>,
+    key: NoteVerifier,
+    /// The checkpoint that the proof is made under.
+    tree: (u64, Vec<u8>),
+    /// Entries that were read.
     size: u64,
+    /// Tokens that entries name, by the sizes of their checkpoints and the authorities' names.
+    stamped: BTreeMap<u64, BTreeMap<String, Digest>>,
     hashes: RefCell<HashFiles>,
     history: History,
     leaves: Vec<Leaf>,
@@ -159,6 +177,9 @@ struct Kept {
 impl<'a> Rebuilt<'a> {
     fn of(log: &'a Log, interval: (u64, u64), agent: Option<&AgentId>) -> Result<Self, NotRebuilt> {
         let note = log.checkpoint().map_err(NotRebuilt::Log)?;
+        if let Some(boundary) = log.boundary().map_err(NotRebuilt::Log)? {
+            return Err(NotRebuilt::Pruned { first: boundary.first });
+        }
         // How many entries there are is in the text; whether it is signed shows when the first entry has told the key.
         let parsed = Note::parse(&note).ok().and_then(|note| Checkpoint::parse(note.text()).ok());
         let stated = parsed.map_or(1, |checkpoint| checkpoint.tree_head().tree_size);
@@ -171,8 +192,10 @@ impl<'a> Rebuilt<'a> {
         let head = *opened.tree_head();
         let mut rebuilt = Self {
             log,
-            note,
+            key,
+            tree: (head.tree_size, note),
             size: head.tree_size,
+            stamped: BTreeMap::new(),
             hashes: RefCell::new(HashFiles::default()),
             history: History::new(),
             leaves: Vec::new(),
@@ -230,7 +253,9 @@ impl<'a> Rebuilt<'a> {
         } else if let (Kind::Checkpoint, Ok(body)) = (entry.kind, CheckpointBody::decode(&entry.body)) {
             self.notes.insert(body.tree_size, body.note);
         } else if let (Kind::Timestamp, Ok(body)) = (entry.kind, TimestampBody::decode(&entry.body)) {
-            self.timestamps.push((index, body.tsa));
+            self.notes.insert(body.tree_size, body.note);
+            self.timestamps.push((index, body.tsa.clone()));
+            self.stamped.entry(body.tree_size).or_default().insert(body.tsa, body.token);
         }
         // A false census is none to make a proof from.
         if census.is_some_and(|census| census.is_true())
@@ -239,6 +264,44 @@ impl<'a> Rebuilt<'a> {
             self.keep_census(index, &body, from, to);
         }
         Ok(())
+    }
+
+    /// Makes the proof under the earliest stamped checkpoint that covers its last census, as a ledger does, so that the
+    /// stamps bound its time as closely as there are any; else under the newest. Returns the stamps on it.
+    fn choose_stamped(&mut self, slot: u32) -> Result<Vec<Stamp>, NotRebuilt> {
+        let has_slot = |kept: &&Kept| kept.rows.len() as u64 > u64::from(slot);
+        let end = self.after.as_ref().filter(has_slot).or(self.last.as_ref());
+        let Some(covered) = end.map(|end| end.index) else { return Ok(Vec::new()) };
+        let kept = self.log.stamped_sizes();
+        let sizes: BTreeSet<u64> = self.stamped.keys().copied().chain(kept).collect();
+        for size in sizes.into_iter().filter(|size| *size > covered && *size <= self.size) {
+            let (tokens, note) = (self.tokens(size)?, Store::note(self, size).ok());
+            let signed = |note: &Vec<u8>| self.is_signed(size, note);
+            if let (Some(note), false) = (note.filter(signed), tokens.is_empty()) {
+                self.tree = (size, note);
+                let stamp = |token| Stamp { note: StampedNote::Last, token: ByteBuf::from(token) };
+                return Ok(tokens.into_iter().map(stamp).collect());
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The tokens on a checkpoint: files beside the log, or else blobs that its entries name.
+    fn tokens(&self, size: u64) -> Result<Vec<Vec<u8>>, NotRebuilt> {
+        let tokens = self.log.tokens(size).map_err(NotRebuilt::Log)?;
+        if !tokens.is_empty() {
+            return Ok(tokens);
+        }
+        let named = self.stamped.get(&size).into_iter().flat_map(BTreeMap::values);
+        let found: Result<Vec<_>, _> = named.map(|digest| self.log.blob(digest)).collect();
+        Ok(found.map_err(NotRebuilt::Log)?.into_iter().flatten().collect())
+    }
+
+    /// Whether a note is this log's, over the entries that were read.
+    fn is_signed(&self, size: u64, note: &[u8]) -> bool {
+        let ours = tree_head(size, |level, start, out: &mut [Hash]| self.hashes.borrow().read(level, start, out));
+        let opened = Checkpoint::open(note, self.key.name().as_str(), &self.key, &[]);
+        opened.is_ok_and(|opened| ours.is_ok_and(|ours| ours == *opened.tree_head()))
     }
 
     fn keep_census(&mut self, index: u64, body: &CensusBody, from: u64, to: u64) {
@@ -321,7 +384,7 @@ impl Store for Rebuilt<'_> {
     }
 
     fn latest_note(&self) -> Result<(u64, Vec<u8>), NotKept> {
-        Ok((self.size, self.note.clone()))
+        Ok(self.tree.clone())
     }
 
     fn timestamps(&self, tree_size: u64) -> Result<Vec<u64>, NotKept> {

@@ -16,11 +16,11 @@ use super::{
     EXIT_FAILED, EXIT_USAGE, Failure,
     arguments::{ProveArguments, VerifyArguments},
     failed, interval, print, read_file, show, unusable, usage,
+    whole::open,
 };
 use crate::{
     interval::{Evidence, IntervalQuestion, render, verify},
     ledger::{Ledger, TlsFiles},
-    log::Log,
     prove::{About, Ask, Maker, NotMade, blobs_folder, prove, write},
     verify::Question,
 };
@@ -40,8 +40,8 @@ pub(super) fn run_prove(arguments: &ProveArguments) -> Result<u8, Failure> {
         }),
     };
     let ask = Ask { interval: (seconds(from), seconds(to)), about };
-    let copy = arguments.log.as_deref().map(Log::folder).transpose().map_err(|error| usage(&error))?;
-    let ledger = match (&copy, &arguments.ledger, &arguments.tls_dir) {
+    let copy = arguments.log.as_deref().map(|place| open(place, &arguments.reading)).transpose()?;
+    let ledger = match (&copy, &arguments.ledger, &arguments.reading.tls_dir) {
         (None, Some(url), Some(tls)) => {
             Some(Ledger::new(url, &TlsFiles::in_folder(tls)).map_err(|error| usage(&error))?)
         }
@@ -51,7 +51,7 @@ pub(super) fn run_prove(arguments: &ProveArguments) -> Result<u8, Failure> {
         (Some(log), _) => Maker::Copy(log),
         (None, Some(ledger)) => Maker::Ledger(ledger),
         (None, None) => {
-            let text = "give --ledger URL with --tls-dir DIR, or --log DIR".to_owned();
+            let text = "give --ledger URL with --tls-dir DIR, or --log DIR|URL".to_owned();
             return Err(Failure { code: EXIT_USAGE, text });
         }
     };
