@@ -92,7 +92,7 @@ fn notes_and_stamps_are_exported_and_the_blobs_that_are_asked_for() {
     let report = export(&rig.data(), &out, ExportedBlobs::Histories).unwrap();
     let found = files(&out);
     let notes = files(&rig.data().join("checkpoints"));
-    assert_eq!((report.notes as usize, report.stamps), (notes.len(), 1));
+    assert_eq!((usize::try_from(report.notes), report.stamps), (Ok(notes.len()), 1));
     assert!(notes.iter().all(|(path, bytes)| found[&Path::new("checkpoints").join(path)] == *bytes));
     let stamps: Vec<_> = found.keys().filter(|path| path.starts_with("timestamps")).collect();
     assert_eq!(stamps.len(), 3, "{stamps:?}");
