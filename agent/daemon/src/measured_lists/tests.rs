@@ -49,8 +49,10 @@ fn what_is_neither_form_is_told_with_its_place() {
     *binary.get_mut(24).unwrap() = 0xff;
     let (_folder, mut broken) = lists(&binary);
     assert!(matches!(broken.ima(0), Err(ListError::Malformed { source: MalformedList { entry: 0, .. }, .. })));
-    let (_folder, mut short) = lists(&[0xff, 0xfe]);
+    let (_folder, mut short) = lists(&[10, 0]);
     assert!(matches!(short.ima(0), Err(ListError::Malformed { .. })));
+    let (_folder, mut neither) = lists(&[0xff, 0xfe, b'\n']);
+    assert!(matches!(neither.ima(0), Err(ListError::NotText { .. })));
 }
 
 #[test]
