@@ -10,6 +10,6 @@ pub mod keylime;
 pub mod ledger;
 mod time;
 
-pub use agent_id::{AGENT_ID_BYTES_MAX, AgentId, AgentIdError};
+pub use agent_id::{AGENT_ID_BYTES_MAX, AgentId, AgentIdError, AgentIdRef};
 pub use digest::{Digest, DigestError};
 pub use time::UnixMillis;
