@@ -4,15 +4,17 @@
 //! census of 100,000 machines of which 10,000 change, and a proof of that fleet. Histories beside the sequencer on the same
 //! entries, and beside the bare hashes that they are made of.
 //!
+//! Everything is one thread's work in memory, and times are that thread's processor time: what an idle machine's clock would
+//! show, whatever else this one does.
+//!
 //! `cargo bench -p ledger-history --bench histories -- PART` makes one part alone, and a file of its own: `overhead`,
 //! `census`, `fleet`, `proofs`, `sizes`; `long` makes the months and years of quotes every 2 s, the year of which has
 //! 31.5 million entries. Without a part, all but `long`, and a log of 2 million entries instead of 10; `proofs` has 10.
 #![expect(clippy::cast_precision_loss, reason = "rates and times")]
 
 use std::hint::black_box;
-use std::time::Instant;
 
-use fixtures_bench::Report;
+use fixtures_bench::{Report, process::thread_cpu_seconds};
 use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog};
 use ledger_history::fleet::{self, EXCEPTIONS_MAX, FleetRequest, Selection};
 use ledger_history::history::{History, NewLeaf, NewNode, Sink};
@@ -85,10 +87,10 @@ fn proofs(report: &mut Report, (machines, quotes): (usize, u64)) -> Result<(), F
     let trust = Trust { origin: ORIGIN, log: log.log_key(), witnesses: Some(&witnesses), authorities: None };
     let (mut make, mut check, mut size) = (Vec::new(), Vec::new(), 0.0);
     for _ in 0..20 {
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         let proof = prove(&log, &request)?.encode();
         make.push(millis(started));
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         black_box(verify(&proof, agent, &trust)?);
         check.push(millis(started));
         size = proof.len() as f64;
@@ -100,9 +102,9 @@ fn proofs(report: &mut Report, (machines, quotes): (usize, u64)) -> Result<(), F
     let full = Request { full: true, ..request };
     let proof = prove(&log, &full)?.encode();
     let rates = (0..5).map(|_| {
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         let entries = verify(&proof, agent, &trust)?.full_entries;
-        Ok(entries as f64 / started.elapsed().as_secs_f64())
+        Ok(entries as f64 / millis(started) * 1e3)
     });
     report.add("interval_full_entries_per_s", "1/s", rates.collect::<Result<_, Failed>>()?);
     Ok(())
@@ -134,10 +136,10 @@ fn spans_of(report: &mut Report, name: &str, interval: u64, quotes: u64) -> Resu
     let trust = Trust { origin: ORIGIN, log: log.log_key(), witnesses: Some(&witnesses), authorities: None };
     let (mut make, mut check, mut size) = (Vec::new(), Vec::new(), 0);
     for _ in 0..20 {
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         let proof = prove(&log, &request)?.encode();
         make.push(millis(started));
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         black_box(verify(&proof, &agent, &trust)?);
         check.push(millis(started));
         size = proof.len();
@@ -177,10 +179,10 @@ fn fleet(report: &mut Report, machines: u64) -> Result<(), Failed> {
         let request = FleetRequest { from, to, selection: Selection::Exceptions };
         let (mut make, mut check, mut size) = (Vec::new(), Vec::new(), 0);
         for _ in 0..SAMPLES {
-            let started = Instant::now();
+            let started = thread_cpu_seconds();
             let proof = fleet::prove(&log, &request)?.encode();
             make.push(millis(started));
-            let started = Instant::now();
+            let started = thread_cpu_seconds();
             black_box(fleet::verify(&proof, &trust)?);
             check.push(millis(started));
             size = proof.len();
@@ -213,7 +215,7 @@ fn census(report: &mut Report, machines: u64) -> Result<(), Failed> {
             log.quote(agent, VerdictResult::Pass);
         }
         log.checkpoint();
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         black_box(log.history().census().head());
         times.push(millis(started));
     }
@@ -257,21 +259,21 @@ fn overhead(report: &mut Report, rounds: usize) -> Result<(), Failed> {
     for _ in 0..SAMPLES {
         // What the sequencer does for each entry: encode, hash, judge.
         let mut state = LogState::default();
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         for entry in &entries {
             let bytes = entry.encode()?;
             state.apply(entry, Entry::leaf_hash(&bytes), |size| source.published(size))?;
             black_box(bytes);
         }
-        let sequenced = started.elapsed().as_secs_f64() * 1e9 / entries.len() as f64;
+        let sequenced = millis(started) * 1e6 / entries.len() as f64;
         let mut history = History::new();
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         for ((index, entry), hash) in (0..).zip(&entries).zip(&hashes) {
             black_box(history.push_to(index, entry, *hash, |_| None, &mut Unkept)?);
         }
-        let pushed = started.elapsed().as_secs_f64() * 1e9 / entries.len() as f64;
+        let pushed = millis(started) * 1e6 / entries.len() as f64;
         // A leaf and a node for each quote, so for two entries.
-        let started = Instant::now();
+        let started = thread_cpu_seconds();
         for _ in 0..entries.len() / 2 {
             for bytes in [&[0x10u8; LEAF_HASHED_BYTES][..], &[0x11; NODE_HASHED_BYTES]] {
                 let mut hash = openssl::sha::Sha256::new();
@@ -279,7 +281,7 @@ fn overhead(report: &mut Report, rounds: usize) -> Result<(), Failed> {
                 black_box(hash.finish());
             }
         }
-        bare.push(started.elapsed().as_secs_f64() * 1e9 / entries.len() as f64);
+        bare.push(millis(started) * 1e6 / entries.len() as f64);
         sequencing.push(sequenced);
         histories.push(pushed);
         percent.push(100.0 * pushed / sequenced);
@@ -300,6 +302,7 @@ fn request(log: &SyntheticLog, agent: &AgentId, from: u64, to: u64) -> Request {
     Request { agent, slot, from, to, gap_limit: 600, boots: false, full: false, stamps: vec![] }
 }
 
-fn millis(started: Instant) -> f64 {
-    started.elapsed().as_secs_f64() * 1e3
+/// Milliseconds of processor time since then.
+fn millis(started: f64) -> f64 {
+    (thread_cpu_seconds() - started) * 1e3
 }
