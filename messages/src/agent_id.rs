@@ -38,7 +38,7 @@ impl<'a> AgentIdRef<'a> {
         }
         let bad = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
         // All before the first bad byte is ASCII, so it is where a character begins.
-        if let Some(offset) = text.as_bytes().iter().position(|byte| bad(byte)) {
+        if let Some(offset) = text.as_bytes().iter().position(bad) {
             let found = text.get(offset..).and_then(|rest| rest.chars().next()).unwrap_or_default();
             return Err(AgentIdError::Character { offset, found });
         }

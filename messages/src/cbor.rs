@@ -232,8 +232,7 @@ impl<'a> Reader<'a> {
     fn take(&mut self, length: u64) -> Result<&'a [u8], CborError> {
         let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken =
-            taken.ok_or_else(|| CborError::End { offset: self.bytes.len(), expected: "the rest of a string" })?;
+        let taken = taken.ok_or(CborError::End { offset: self.bytes.len(), expected: "the rest of a string" })?;
         self.at += taken.len();
         Ok(taken)
     }
@@ -342,8 +341,7 @@ fn skip(bytes: &[u8], offset: usize, depth: usize) -> Result<usize, CborError> {
         BYTES | TEXT => {
             let string = usize::try_from(argument).ok().and_then(|length| end.checked_add(length));
             let string = string.and_then(|stop| bytes.get(end..stop));
-            let string =
-                string.ok_or_else(|| CborError::End { offset: bytes.len(), expected: "the rest of a string" })?;
+            let string = string.ok_or(CborError::End { offset: bytes.len(), expected: "the rest of a string" })?;
             if major == TEXT && std::str::from_utf8(string).is_err() {
                 return Err(CborError::Form { offset: end, found: "text that is not UTF-8" });
             }

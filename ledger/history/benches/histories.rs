@@ -158,7 +158,7 @@ const ENDS_KEPT: usize = 100_000;
 fn fleet(report: &mut Report, machines: u64) -> Result<(), Failed> {
     let mut log = SyntheticLog::new(3, 2);
     let agents: Vec<AgentId> = (0..machines).map(|number| log.enrol(&format!("hypervisor-{number}"))).collect();
-    agents.iter().for_each(|agent| log.policy(agent, 60_000, 60_000));
+    agents.iter().for_each(|agent| log.policy(agent, 60_000, 600_000));
     log.close();
     let witnesses = Witnesses::parse(&log.keys().policy_file())?;
     for (name, failing) in [("one_exception", 1), ("64_exceptions", EXCEPTIONS_MAX)] {
