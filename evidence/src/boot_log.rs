@@ -91,7 +91,7 @@ impl<'a> BootLog<'a> {
     /// Reads a whole log; bytes of 0xff or of zero after the last event are padding.
     ///
     /// The format follows from the first event. A log is confidential computing's when its Spec ID event stands in
-    /// register 1, where firmware that measures into RTMRs puts it.
+    /// register 1, where firmware that measures into RTMRs puts it, or names td-shim, which puts it in register 0.
     ///
     /// # Errors
     /// [`MalformedBootLog`] with the place, for anything that is not the format, and for more than
@@ -114,6 +114,7 @@ impl<'a> BootLog<'a> {
         let format = match (&spec_id, first.register.map(PcrIndex::get)) {
             (None, _) => LogFormat::LegacySha1,
             (Some(_), Some(1)) => LogFormat::ConfidentialComputing,
+            (Some(header), Some(0)) if header.vendor_info == TD_SHIM => LogFormat::ConfidentialComputing,
             (Some(_), _) => LogFormat::CryptoAgile,
         };
         let mut log = Self { format, spec_id, events: Vec::new(), startup_locality: None, padding_bytes: 0 };
@@ -273,6 +274,8 @@ fn padding_from(bytes: &[u8]) -> usize {
     }
 }
 
+/// The vendor's information in the Spec ID event of Intel's td-shim, which starts TDX guests without UEFI.
+const TD_SHIM: &[u8] = b"td-shim";
 /// Largest log that is read: sixteen times the 256 KiB that firmware sets aside for one.
 pub const LOG_BYTES_MAX: usize = 4 << 20;
 /// Most events that are read: above sixty times the longest log known to us (220 events), and few enough that a log

@@ -15,6 +15,7 @@ mod evm;
 mod finding;
 mod judge;
 mod keyring;
+mod learned;
 mod list;
 mod malformed;
 mod modsig;

@@ -15,6 +15,7 @@ pub mod crypto;
 pub mod der;
 pub mod ek_certificate;
 pub mod ima;
+pub mod json;
 pub mod keylime;
 pub mod measured_boot;
 pub mod name;

@@ -22,7 +22,7 @@ mod pattern;
 mod registers;
 mod secure_boot;
 
-pub use finding::{Finding, FindingKind};
+pub use finding::{Accepted, Finding, FindingKind};
 pub use keylime::{KeylimePolicyName, UnknownKeylimePolicy};
 pub use malformed::MalformedPolicy;
 

@@ -90,8 +90,10 @@ fn grub_text(data: &[u8]) -> Option<(GrubText, &[u8])> {
         (b"grub_module_cmdline ", GrubText::ModuleCommandLine),
     ];
     prefixes.into_iter().find_map(|(prefix, kind)| {
-        let text = data.strip_prefix(prefix)?;
-        Some((kind, text::without_nul(text)))
+        // GRUB's events of confidential guests (CCEL) are a byte longer than the text and its zero: whatever stood there.
+        match data.strip_prefix(prefix)? {
+            [text @ .., 0, _] | [text @ .., 0] | text => Some((kind, text)),
+        }
     })
 }
 

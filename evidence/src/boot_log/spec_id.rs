@@ -18,6 +18,8 @@ pub struct SpecId {
     pub errata: u8,
     /// The digests every event may have, in the order stated.
     pub algorithms: Vec<ListedAlgorithm>,
+    /// What the firmware's maker adds, at most 255 bytes.
+    pub vendor_info: Vec<u8>,
 }
 
 /// A digest algorithm of a crypto-agile log.
@@ -46,9 +48,9 @@ impl SpecId {
         cursor.u8("uintnSize")?;
         let algorithms = Self::algorithms(&mut cursor)?;
         let vendor_bytes = cursor.u8("vendorInfoSize")?;
-        cursor.take("vendorInfo", u64::from(vendor_bytes))?;
+        let vendor_info = cursor.take("vendorInfo", u64::from(vendor_bytes))?.to_vec();
         cursor.finish("the Spec ID event")?;
-        Ok(Self { platform_class, errata, algorithms })
+        Ok(Self { platform_class, errata, algorithms, vendor_info })
     }
 
     fn algorithms(cursor: &mut Cursor<'_>) -> Result<Vec<ListedAlgorithm>, MalformedBootLog> {

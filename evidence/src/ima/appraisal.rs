@@ -4,6 +4,7 @@ use super::devices::Devices;
 use super::entry::Entry;
 use super::finding::{Event, Finding, Findings, Severity};
 use super::judge::{Hidden, Judge, Place};
+use super::learned::{LearnedCounts, LearnedKeys};
 use super::list::{MeasurementList, Scratch};
 use super::register::{extend, hash, padded, violation_extension};
 use super::state::MeasurementState;
@@ -144,7 +145,7 @@ struct Walk<'a> {
 struct Settled {
     position: u64,
     register: Digest,
-    learned: usize,
+    learned: LearnedCounts,
     devices: Devices,
 }
 
@@ -157,7 +158,7 @@ struct Next {
 }
 
 impl Next {
-    fn state(self, base: MeasurementState, mut learned: super::Keyring, current: StackId) -> MeasurementState {
+    fn state(self, base: MeasurementState, mut learned: LearnedKeys, current: StackId) -> MeasurementState {
         let mut state = base;
         if self.seen > state.seen {
             let from = state.seen;
@@ -299,9 +300,8 @@ impl<'a> Walk<'a> {
 
     fn judge(&mut self, entry: &Entry<'_>) -> Result<(), CryptoUnavailable> {
         let number = self.position;
-        let (register, learned) = (self.register, self.judge.learned.keys().len());
-        // Only records of devices change them.
-        let devices = entry.template.is_buffer().then(|| self.judge.devices.clone());
+        let (register, learned) = (self.register, self.judge.learned.counts());
+        self.judge.devices.begin();
         let mut allowed = self.replay(entry)?;
         let place = Place { number, name: entry.name.unwrap_or_default() };
         if !allowed {
@@ -321,7 +321,7 @@ impl<'a> Walk<'a> {
         allowed &= self.is_allowed(number, entry)?;
         self.judged += 1;
         if !allowed && self.first_failure.is_none() {
-            let devices = devices.unwrap_or_else(|| self.judge.devices.clone());
+            let devices = self.judge.devices.before();
             self.first_failure = Some(Settled { position: number, register, learned, devices });
         }
         Ok(())
@@ -333,13 +333,10 @@ impl<'a> Walk<'a> {
             let then = earlier.iter().copied().find(|earlier| earlier.id() == policy);
             // Template digests and extension are the current policy's: those of an epoch cannot differ within a list.
             if let Some(then) = then.filter(|then| then.log_hash() == current.log_hash()) {
-                let devices = entry.template.is_buffer().then(|| self.judge.devices.clone());
                 if self.judge.allows(then, number, entry, None)? {
                     return Ok(true);
                 }
-                if let Some(devices) = devices {
-                    self.judge.devices = devices;
-                }
+                self.judge.devices.take_back();
             }
         }
         self.judge.allows(current, number, entry, Some(&mut self.findings))
@@ -366,10 +363,11 @@ impl<'a> Walk<'a> {
             return None;
         }
         self.tell_devices();
+        self.judge.devices.begin();
         let settled = self.first_failure.take().unwrap_or_else(|| Settled {
             position: seen,
             register: self.register,
-            learned: self.judge.learned.keys().len(),
+            learned: self.judge.learned.counts(),
             devices: self.judge.devices.clone(),
         });
         Some(Next { settled, seen, lag: self.ahead })

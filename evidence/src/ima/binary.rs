@@ -19,8 +19,10 @@ pub(super) fn read<'s>(bytes: &'s [u8], digest_bytes: usize, scratch: &'s mut Sc
     }
     let mut rest = bytes;
     let pcr = take_u32(&mut rest, "register")?;
-    if pcr > PCR_MAX && pcr.swap_bytes() <= PCR_MAX {
-        return Err(MalformedEntry::BigEndian);
+    if pcr > PCR_MAX {
+        let big_endian = pcr.swap_bytes() <= PCR_MAX;
+        let register = || MalformedEntry::field("register", "a number from 0 to 23", &pcr.to_le_bytes());
+        return Err(if big_endian { MalformedEntry::BigEndian } else { register() });
     }
     let template_digest = take(&mut rest, "template digest", digest_bytes)?;
     let name = take_sized(&mut rest, "template name", TEMPLATE_NAME_BYTES_MAX)?;

@@ -12,6 +12,9 @@ pub(super) struct Devices {
     /// The first entry a device-mapper policy was in force for; nothing while there is none.
     since: Option<u64>,
     by_key: BTreeMap<String, DeviceState>,
+    /// What stood at each key that changed since [`begin`](Self::begin), the latest change last. Copying all devices for
+    /// each entry instead would let a machine that invents records keep its verifier busy.
+    before: Vec<(String, Option<DeviceState>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +132,43 @@ impl Devices {
         }
     }
 
+    /// Begins an entry, whose records can be taken back.
+    pub(super) fn begin(&mut self) {
+        self.before.clear();
+    }
+
+    /// Takes back what the entry changed.
+    pub(super) fn take_back(&mut self) {
+        while let Some((key, state)) = self.before.pop() {
+            match state {
+                Some(state) => drop(self.by_key.insert(key, state)),
+                None => drop(self.by_key.remove(&key)),
+            }
+        }
+    }
+
+    /// The devices as they were in front of the entry.
+    pub(super) fn before(&self) -> Self {
+        let mut devices = self.clone();
+        devices.take_back();
+        devices
+    }
+
+    /// Keeps what stands at the keys a record may change.
+    fn keep(&mut self, match_on: MatchOn, record: &Record<'_>) {
+        let (named, new) = match record {
+            Record::Load { device, .. }
+            | Record::Resume { device, .. }
+            | Record::Remove(device)
+            | Record::Update { device, .. } => (device.named, None),
+            Record::Rename { device, name, uuid } => (device.named, Some(Named { name, uuid })),
+            Record::Clear(named) => (*named, None),
+        };
+        for key in [Some(named), new].into_iter().flatten().map(|named| key_of(match_on, named)) {
+            self.before.push((key.to_owned(), self.by_key.get(key).cloned()));
+        }
+    }
+
     /// Takes a record in, whose digest is `table`; gives what is wrong with it.
     pub(super) fn take(
         &mut self,
@@ -144,6 +184,7 @@ impl Devices {
                 return vec![problem(DeviceFault::Malformed, malformed.to_string(), expected)];
             }
         };
+        self.keep(policy.match_on, &record);
         match record {
             Record::Load { device, targets } => self.load(policy, &device, &targets, table),
             Record::Resume { device, table } => self.resume(policy, &device, table),
@@ -367,7 +408,7 @@ impl Devices {
             let flags = reader.u8("device's state")?;
             by_key.insert(key, DeviceState { rule, active: flags & 1 != 0, valid: flags & 2 != 0, table });
         }
-        Ok(Self { since: known.then_some(since), by_key })
+        Ok(Self { since: known.then_some(since), by_key, before: Vec::new() })
     }
 }
 

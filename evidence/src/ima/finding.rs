@@ -120,6 +120,16 @@ impl Finding {
         Self { layer: Some(layer), ..self }
     }
 
+    /// Where: `entry 12345 "/usr/bin/x"`, or the measurement list.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match (self.entry, &self.path) {
+            (Some(entry), Some(path)) => format!("entry {entry} {path}"),
+            (Some(entry), None) => format!("entry {entry}"),
+            (None, _) => "measurement list".to_owned(),
+        }
+    }
+
     /// `ima.<event>`, Keylime's event id.
     #[must_use]
     pub fn event_id(&self) -> String {
@@ -129,14 +139,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(entry) = self.entry {
-            write!(f, "entry {entry}")?;
-            if let Some(path) = &self.path {
-                write!(f, " {path}")?;
-            }
-            f.write_str(": ")?;
-        }
-        write!(f, "{}; expected {}", self.found, self.expected)?;
+        write!(f, "{}: {}; expected {}", self.place(), self.found, self.expected)?;
         match &self.layer {
             Some(layer) => write!(f, "; layer {layer}"),
             None => Ok(()),

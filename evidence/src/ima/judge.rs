@@ -5,11 +5,12 @@ use super::devices::{DeviceProblem, Devices};
 use super::entry::{Entry, FileDigest};
 use super::evm::{Content, FileAttributes};
 use super::finding::{Event, Finding, Findings, Severity};
-use super::keyring::{FileKey, KeyId, Keyring};
+use super::keyring::{FileKey, KeyId};
+use super::learned::LearnedKeys;
 use super::malformed::Excerpt;
 use super::modsig::ModuleSignature;
 use super::register::hash;
-use super::signature::FileSignature;
+use super::signature::{EVM_PORTABLE_DIGSIG, FileSignature, SignedAttribute};
 use super::template::Field;
 use crate::algorithm::Digest;
 use crate::crypto::CryptoUnavailable;
@@ -20,7 +21,7 @@ pub(super) struct Judge<'a> {
     /// What `boot_aggregate` must be; empty if the caller has no registers to say.
     pub(super) boot_aggregates: &'a [Digest],
     /// Keys whose loading was measured and allowed, of this list and before it.
-    pub(super) learned: Keyring,
+    pub(super) learned: LearnedKeys,
     /// Mapped devices as their records left them.
     pub(super) devices: Devices,
     pub(super) hidden: Hidden<'a>,
@@ -64,15 +65,15 @@ impl<'a> Judge<'a> {
         for signature in signatures_of(entry) {
             match self.signature_problem(stack, signature, entry, &digest)? {
                 None => return Ok(true),
-                Some(problem) => unsigned.push((signature.event(), problem)),
+                Some(problem) => unsigned.push((signature, problem)),
             }
         }
         if self.hidden.hides(stack, name) {
             return Ok(true);
         }
         if let Some(findings) = report {
-            for (event, problem) in unsigned {
-                let expected = "a signature of a key of the policy, or a listed digest";
+            for (signature, problem) in unsigned {
+                let (event, expected) = (signature.event(), signature.expected());
                 findings.push(place.failure(event, problem, expected).of_layer(stack.names()));
             }
             findings.push(place.unlisted(stack, Table::Files, lookup, &digest));
@@ -162,8 +163,8 @@ impl<'a> Judge<'a> {
         }
         let lookup = stack.look_up(table, place.name, digest.bytes);
         if lookup == Lookup::Allowed {
-            if let Some(key) = key.filter(|_| APPRAISAL_KEYRINGS.contains(&place.name)) {
-                self.learned.add(key);
+            if let Some(key) = key {
+                self.learned.learn(place.name, key);
             }
             return Ok(true);
         }
@@ -188,6 +189,7 @@ impl<'a> Judge<'a> {
         match signature {
             Signature::File(attribute) => self.file_problem(stack, attribute, digest),
             Signature::Attributes => self.attributes_problem(stack, entry, digest),
+            Signature::AttributesUnrecorded(attribute) => Ok(Some(self.unrecorded(stack, attribute, entry))),
             Signature::Module { digest, pkcs7 } => self.module_problem(stack, digest, pkcs7),
         }
     }
@@ -202,13 +204,13 @@ impl<'a> Judge<'a> {
             Ok(signature) => signature,
             Err(unusable) => return Ok(Some(format!("a signature that cannot be checked: {unusable}"))),
         };
-        let rings = [stack.keyring(), &self.learned];
+        let rings = [stack.keyring(), self.learned.files()];
         let checked = rings.map(|keyring| keyring.check(&signature.0, digest.bytes));
         said(checked, "signature", signature.key_id())
     }
 
-    /// EVM's signature of the attributes, and what ties these to the content. Its keys are the policy's: what the
-    /// machine loads for EVM is another keyring than the one that keys are learned from.
+    /// EVM's signature of the attributes, and what ties these to the content. A key that was loaded for files' own
+    /// signatures does not count for it, nor one of EVM's for those.
     fn attributes_problem(
         &self,
         stack: &PolicyStack,
@@ -225,14 +227,32 @@ impl<'a> Judge<'a> {
             Err(why) => return unusable(why),
         };
         let signed = attributes.digest()?;
-        let checked = stack.keyring().check(attributes.signature(), signed.as_bytes());
-        if let Some(problem) = said([checked], "signature of EVM's", attributes.signature().key_id)? {
+        let rings = [stack.keyring(), self.learned.attributes()];
+        let checked = rings.map(|keyring| keyring.check(attributes.signature(), signed.as_bytes()));
+        if let Some(problem) = said(checked, "signature of EVM's", attributes.signature().key_id)? {
             return Ok(Some(problem));
         }
         match content {
             Content::Digest => Ok(None),
             Content::Signature(attribute) => self.file_problem(stack, attribute, digest),
         }
+    }
+
+    /// What to say of EVM's signature in an entry that has not got the attributes it is over: whether it would count
+    /// if it could be checked.
+    fn unrecorded(&self, stack: &PolicyStack, attribute: &[u8], entry: &Entry<'_>) -> String {
+        let signature = match SignedAttribute::parse(attribute) {
+            Ok(signature) => signature,
+            Err(unusable) => return format!("EVM's signature, which cannot be checked: {unusable}"),
+        };
+        let rings = [stack.keyring(), self.learned.attributes()];
+        let known = rings.iter().flat_map(|ring| ring.keys()).any(|key| key.id() == signature.key_id);
+        format!(
+            "EVM's signature of {} key {}, over owner, mode and attributes that template {} does not record",
+            if known { "trusted" } else { "unknown" },
+            signature.key_id,
+            entry.template
+        )
     }
 
     fn module_problem(
@@ -255,7 +275,7 @@ impl<'a> Judge<'a> {
             return Ok(Some("an appended signature over a digest of another algorithm than d-modsig".to_owned()));
         };
         let mut known = None;
-        for keyring in [stack.keyring(), &self.learned] {
+        for keyring in [stack.keyring(), self.learned.files()] {
             match keyring.check_module(&signature, &digest)? {
                 Some(true) => return Ok(None),
                 Some(false) => known = Some(false),
@@ -294,6 +314,10 @@ fn said<const N: usize>(
 enum Signature<'e> {
     /// EVM's, over the attributes in the entry.
     Attributes,
+    /// EVM's, over attributes that are not in the entry: what `ima-sig` has of a file without a signature of its own.
+    ///
+    /// Source: Linux, `ima_eventsig_init` in `security/integrity/ima/ima_template_lib.c`.
+    AttributesUnrecorded(&'e [u8]),
     /// The file's own, in `security.ima`.
     File(&'e [u8]),
     /// The one appended to the file, and the digest it is over.
@@ -303,9 +327,19 @@ enum Signature<'e> {
 impl Signature<'_> {
     const fn event(self) -> Event {
         match self {
-            Self::Attributes => Event::EvmSignature,
+            Self::Attributes | Self::AttributesUnrecorded(_) => Event::EvmSignature,
             Self::File(_) => Event::SignatureInvalid,
             Self::Module { .. } => Event::ModuleSignature,
+        }
+    }
+
+    /// What a file with such a signature needs instead.
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::AttributesUnrecorded(_) => "a listed digest, a signature of the file's own, or template evm-sig",
+            Self::Attributes | Self::File(_) | Self::Module { .. } => {
+                "a signature of a key of the policy, or a listed digest"
+            }
         }
     }
 }
@@ -314,7 +348,11 @@ impl Signature<'_> {
 fn signatures_of<'e>(entry: &Entry<'e>) -> impl Iterator<Item = Signature<'e>> {
     let of_attributes = entry.template.fields().contains(&Field::EvmSignature);
     let attribute = Some(entry.signature).filter(|attribute| !attribute.is_empty());
-    let first = attribute.map(|own| if of_attributes { Signature::Attributes } else { Signature::File(own) });
+    let first = attribute.map(|own| match own {
+        _ if of_attributes => Signature::Attributes,
+        [EVM_PORTABLE_DIGSIG, ..] => Signature::AttributesUnrecorded(own),
+        _ => Signature::File(own),
+    });
     let module = entry.template.fields().contains(&Field::Modsig).then(|| {
         let field = |wanted| entry.fields().find(|(field, _)| *field == wanted).map(|(_, content)| content);
         Some(Signature::Module { digest: field(Field::ModsigDigest)?, pkcs7: field(Field::Modsig)? })
@@ -407,8 +445,6 @@ fn describe(digest: &FileDigest<'_>) -> String {
     format!("{}:{}", Excerpt::of(digest.algorithm).as_str(), hex::encode(digest.bytes))
 }
 
-/// The keyrings the kernel takes keys of file signatures from.
-const APPRAISAL_KEYRINGS: [&[u8]; 2] = [b".ima", b"_ima"];
 /// How DER certificates and public keys start.
 const SEQUENCE: u8 = 0x30;
 /// Digests named in a finding.

@@ -18,11 +18,10 @@ impl ListForm {
     /// The form `bytes` start in: ASCII lists start with a register's decimal number, binary ones with its four bytes.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Self {
-        match bytes.first() {
-            Some(b'0'..=b'9' | b' ') | None => Self::Ascii,
-            // Register 10 itself is the ASCII line feed; a binary list has a zero byte behind it.
-            Some(b'\n') if bytes.get(1) != Some(&0) => Self::Ascii,
-            Some(_) => Self::Binary,
+        match bytes {
+            // A small number in either byte order; that the wrong one is refused says the reader.
+            [_, 0] | [_, 0, 0] | [_, 0, 0, 0, ..] | [0, 0, 0, _, ..] => Self::Binary,
+            _ => Self::Ascii,
         }
     }
 
@@ -54,7 +53,8 @@ impl<'a> MeasurementList<'a> {
     /// A list whose template digests are of the algorithm under which its first entries are right.
     ///
     /// For looking at a list only: appraisal takes the algorithm from policy. SHA-1, SHA-256, SHA-384 and SHA-512 are
-    /// tried. If none is right, SHA-1, the kernel's default; a binary list gets the one whose size lets it be read.
+    /// tried. If none is right, the one whose size lets a binary list be read, or whose size the zeros have in an ASCII
+    /// list that starts with nothing but violations; else SHA-1, the kernel's default.
     #[must_use]
     pub fn with_detected_log_hash(bytes: &'a [u8]) -> Self {
         let mut readable = None;
@@ -62,20 +62,24 @@ impl<'a> MeasurementList<'a> {
             let list = Self::new(bytes, log_hash);
             match list.some_digest_is_right() {
                 Some(true) => return list,
-                // Only violations, or digests that are wrong: the size still tells the algorithm of a binary list.
-                Some(false) if list.form == ListForm::Binary => readable = readable.or(Some(list)),
-                Some(false) | None => (),
+                // Only violations, or digests that are wrong: the size still tells the algorithm.
+                Some(false) => readable = readable.or(Some(list)),
+                None => (),
             }
         }
         readable.unwrap_or_else(|| Self::new(bytes, HashAlgorithm::Sha1))
     }
 
-    /// Whether one of the first template digests is right; nothing if the first entry cannot be read.
+    /// Whether one of the first template digests is right; nothing if the first entry cannot be read, or if nothing
+    /// speaks for the algorithm.
     fn some_digest_is_right(&self) -> Option<bool> {
         let mut entries = self.entries();
+        let mut is_telling = true;
         for number in 0..DETECTION_ENTRIES {
             match entries.read() {
                 Ok(Some(entry)) => {
+                    // What an ASCII list has beside violations may be of an algorithm that is not tried.
+                    is_telling &= self.form == ListForm::Binary || entry.is_violation(self.log_hash);
                     let right = self.log_hash.digest(entry.data);
                     if right.is_ok_and(|digest| digest.as_bytes() == entry.template_digest) {
                         return Some(true);
@@ -86,7 +90,7 @@ impl<'a> MeasurementList<'a> {
                 Err(_) => break,
             }
         }
-        Some(false)
+        is_telling.then_some(false)
     }
 
     /// The form the list is written in.

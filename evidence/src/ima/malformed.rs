@@ -75,14 +75,16 @@ impl MalformedEntry {
 pub struct Excerpt(String);
 
 impl Excerpt {
-    /// The excerpt of `bytes`: control characters and bytes that are no UTF-8 escaped, at most 256 bytes taken.
+    /// The excerpt of `bytes`: control characters, quotes, backslashes and bytes that are no UTF-8 escaped, at most 256
+    /// bytes taken.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut text = String::new();
         for chunk in bytes.get(..EXCERPT_BYTES_MAX).unwrap_or(bytes).utf8_chunks() {
             text.extend(chunk.valid().chars().flat_map(|c| {
-                let (plain, escaped) =
-                    if c.is_control() || is_reordering(c) { (None, Some(c.escape_default())) } else { (Some(c), None) };
+                // Quotes too: the excerpt is shown between them, and what is named by an attacker may not end there.
+                let is_escaped = c.is_control() || is_reordering(c) || matches!(c, '"' | '\\');
+                let (plain, escaped) = if is_escaped { (None, Some(c.escape_default())) } else { (Some(c), None) };
                 plain.into_iter().chain(escaped.into_iter().flatten())
             }));
             text.extend(chunk.invalid().iter().flat_map(|byte| byte.escape_ascii()).map(char::from));

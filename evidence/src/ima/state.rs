@@ -1,7 +1,7 @@
 //! What the verifier keeps of a list between rounds: never from the machine.
 
 use super::devices::Devices;
-use super::keyring::{FileKey, KEYS_MAX, Keyring};
+use super::learned::LearnedKeys;
 use crate::algorithm::{Digest, HashAlgorithm};
 use crate::pcr::{PcrBank, PcrIndex};
 use crate::reader::{MalformedStructure, Reader};
@@ -25,7 +25,7 @@ pub struct MeasurementState {
     pub(super) lag: u64,
     /// Which policies judged the entries from `settled` to `seen` first, ascending.
     pub(super) epochs: Vec<Epoch>,
-    pub(super) learned: Keyring,
+    pub(super) learned: LearnedKeys,
     pub(super) devices: Devices,
 }
 
@@ -48,7 +48,7 @@ impl MeasurementState {
             seen: 0,
             lag: 0,
             epochs: Vec::new(),
-            learned: Keyring::default(),
+            learned: LearnedKeys::default(),
             devices: Devices::default(),
         }
     }
@@ -95,12 +95,6 @@ impl MeasurementState {
         self.seen
     }
 
-    /// Keys learned from the measurements of keys.
-    #[must_use]
-    pub const fn learned(&self) -> &Keyring {
-        &self.learned
-    }
-
     /// The policies [`appraise`](super::appraise) will want beside the one in force.
     pub fn policies(&self) -> impl Iterator<Item = StackId> {
         self.epochs.iter().map(|epoch| epoch.policy)
@@ -114,10 +108,11 @@ impl MeasurementState {
         self.epochs.iter().rev().find(|epoch| epoch.from <= entry).map(|epoch| epoch.policy)
     }
 
-    /// The state to store: version 2 of a form of our own, big endian.
+    /// The state to store: version 3 of a form of our own, big endian.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
+        out.push(VERSION);
         out.push(self.pcr.get());
         out.extend_from_slice(&self.register.algorithm().tpm_id().to_be_bytes());
         out.extend_from_slice(self.register.as_bytes());
@@ -132,25 +127,19 @@ impl MeasurementState {
             out.extend_from_slice(&epoch.from.to_be_bytes());
             out.extend_from_slice(&epoch.policy.0);
         }
-        out.extend_from_slice(&count(self.learned.keys().len()));
-        for key in self.learned.keys() {
-            out.extend_from_slice(&count(key.der().len()));
-            out.extend_from_slice(key.der());
-        }
+        self.learned.encode(&mut out);
         self.devices.encode(&mut out);
         out
     }
 
-    /// Reads back what [`encode`](Self::encode) wrote; also version 1, which knows no devices.
+    /// Reads back what [`encode`](Self::encode) wrote; also version 2, which knows no keys of `.evm`, and version 1, which
+    /// knows no devices either. What they do not know comes back with the machine's next start.
     ///
     /// # Errors
     /// [`MalformedState`] naming the field.
     pub fn decode(bytes: &[u8]) -> Result<Self, MalformedState> {
-        let (rest, has_devices) = match (bytes.strip_prefix(MAGIC), bytes.strip_prefix(MAGIC_1)) {
-            (Some(rest), _) => (rest, true),
-            (None, Some(rest)) => (rest, false),
-            (None, None) => return Err(MalformedState::Magic),
-        };
+        let version = bytes.strip_prefix(MAGIC).and_then(<[u8]>::split_first);
+        let Some((version @ b'1'..=VERSION, rest)) = version else { return Err(MalformedState::Magic) };
         let mut reader = Reader::new(rest);
         let pcr = reader.u8("register")?;
         let pcr = PcrIndex::try_from(pcr).map_err(|_| MalformedState::Register { found: pcr })?;
@@ -169,13 +158,8 @@ impl MeasurementState {
             let policy = reader.take("policy", 32)?.first_chunk::<32>().copied().unwrap_or_default();
             epochs.push(Epoch { from, policy: StackId(policy) });
         }
-        let mut learned = Keyring::default();
-        for _ in 0..reader.count("learned keys", KEYS_MAX)? {
-            let length = reader.count("learned key", rest.len())?;
-            let der = reader.take("learned key", length)?;
-            learned.add(FileKey::from_der(der).map_err(|source| MalformedState::Key { source })?);
-        }
-        let devices = if has_devices { Devices::decode(&mut reader)? } else { Devices::default() };
+        let learned = LearnedKeys::decode(&mut reader, *version >= b'3')?;
+        let devices = if *version >= b'2' { Devices::decode(&mut reader)? } else { Devices::default() };
         reader.finish()?;
         let reset_count = known.then_some(reset_count);
         Ok(Self { pcr, register, reset_count, settled, seen, lag, epochs, learned, devices })
@@ -209,7 +193,7 @@ pub enum MalformedState {
         source: super::keyring::UnusableKey,
     },
     /// The bytes do not start as a state does.
-    #[error("it does not start as a measurement state of version 1 or 2 does")]
+    #[error("it does not start as a measurement state of version 1 to 3 does")]
     Magic,
     /// The positions contradict each other.
     #[error("{settled} entries settled of {seen} seen")]
@@ -230,9 +214,8 @@ pub enum MalformedState {
     Structure(#[from] MalformedStructure),
 }
 
-/// The form's name and version.
-const MAGIC: &[u8] = b"ATIMAST2";
-/// That of version 1.
-const MAGIC_1: &[u8] = b"ATIMAST1";
+/// The form's name, in front of its version.
+const MAGIC: &[u8] = b"ATIMAST";
+const VERSION: u8 = b'3';
 /// Policy changes while one machine stays failed; a fleet changes policies a few times a day.
 const EPOCHS_MAX: usize = 1024;

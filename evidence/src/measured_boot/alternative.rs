@@ -9,7 +9,7 @@ use crate::crypto::CryptoUnavailable;
 use crate::pcr::{PcrBank, PcrIndex};
 
 use super::case::Case;
-use super::finding::{FindingKind, Findings};
+use super::finding::{Accepted, FindingKind, Findings};
 use super::pattern::Pattern;
 use super::registers::{self, RegisterSet};
 use super::{boot_chain, secure_boot};
@@ -167,7 +167,8 @@ impl Alternative {
             accepted.demand_bank("a register's values", case.bank(), findings);
             let Some(quoted) = case.quoted.get(*register) else { continue };
             if !accepted.contains(quoted) {
-                let (register, quoted, accepted) = (*register, *quoted, accepted.0.len());
+                let (register, quoted) = (*register, *quoted);
+                let accepted = Accepted::digests(&accepted.0, case.bank());
                 findings.add(FindingKind::PcrValueNotAccepted { register, quoted, accepted });
             }
         }

@@ -3,6 +3,7 @@
 //! Each register is relied on as a whole: an event in it is accepted for what it measured, never for what it is called,
 //! and an event that nothing explains is a finding.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use crate::algorithm::Digest;
@@ -11,19 +12,20 @@ use crate::pcr::PcrIndex;
 
 use super::alternative::{CommandLine, Digests, Files};
 use super::case::Case;
-use super::finding::{FindingKind, Findings, cut};
+use super::finding::{Accepted, FindingKind, Findings, cut};
 
 /// PCR 4: applications, and what the boot manager did.
 pub(super) fn judge_images(accepted: &Digests, case: &Case<'_>, findings: &mut Findings) {
     const WHAT: &str = "image";
     accepted.demand_bank(WHAT, case.bank(), findings);
     let Some(register) = register(4) else { return };
+    let shown = shown([accepted], case);
     let mut images = 0;
     for event in case.measured(register) {
         match (&event.details, case.digest(event)) {
             (_, Some(digest)) if accepted.contains(digest) => images += 1,
             (EventDetails::Image(image), Some(digest)) => {
-                findings.add_at(event, not_accepted(WHAT, digest, &image.path.to_string()));
+                findings.add_at(event, not_accepted(WHAT, digest, &image.path.to_string(), &shown));
             }
             _ if is_boot_managers(event) => (),
             _ => findings.unexplained(event),
@@ -48,6 +50,9 @@ fn is_boot_managers(event: &ExaminedEvent<'_, '_>) -> bool {
 ///
 /// Since GRUB's prefixes are not measured, a text is accepted only if a pattern of either list matches it.
 pub(super) fn judge_command_lines(accepted: &CommandLine, case: &Case<'_>, findings: &mut Findings) {
+    let patterns = LazyCell::new(|| Accepted::of(&accepted.patterns));
+    let commands = LazyCell::new(|| Accepted::of(&accepted.grub_commands));
+    let options = shown([&accepted.digests], case);
     let mut command_lines = 0;
     for register in [8, 12].into_iter().filter_map(register) {
         for event in case.measured(register) {
@@ -66,12 +71,14 @@ pub(super) fn judge_command_lines(accepted: &CommandLine, case: &Case<'_>, findi
             match text {
                 Ipl::CommandLine { text, .. } if matches_any(&accepted.patterns, text) => command_lines += 1,
                 Ipl::CommandLine { text, .. } => {
-                    findings.add_at(event, FindingKind::CommandLineNotAccepted { text: cut(text) });
+                    let accepted = Accepted::clone(&patterns);
+                    findings.add_at(event, FindingKind::CommandLineNotAccepted { text: cut(text), accepted });
                 }
                 Ipl::GrubCommand(text) | Ipl::ModuleCommandLine(text) if matches_any(&accepted.grub_commands, text) => {
                 }
                 Ipl::GrubCommand(text) | Ipl::ModuleCommandLine(text) => {
-                    findings.add_at(event, FindingKind::GrubCommandNotAccepted { text: cut(text) });
+                    let accepted = Accepted::clone(&commands);
+                    findings.add_at(event, FindingKind::GrubCommandNotAccepted { text: cut(text), accepted });
                 }
                 _ => findings.unexplained(event),
             }
@@ -81,7 +88,7 @@ pub(super) fn judge_command_lines(accepted: &CommandLine, case: &Case<'_>, findi
         let is_options = matches!(&event.details, EventDetails::Tagged(tagged) if tagged.tag == Tag::LinuxLoadOptions);
         match case.digest(event) {
             Some(digest) if accepted.digests.contains(digest) => command_lines += 1,
-            Some(digest) if is_options => findings.add_at(event, not_accepted("load options", digest, "")),
+            Some(digest) if is_options => findings.add_at(event, not_accepted("load options", digest, "", &options)),
             _ => (),
         }
     }
@@ -98,6 +105,7 @@ fn matches_any(patterns: &[super::pattern::Pattern], text: &str) -> bool {
 pub(super) fn judge_files(files: &Files, options: Option<&Digests>, case: &Case<'_>, findings: &mut Findings) {
     let Some(register) = register(9) else { return };
     let is_in = |set: Option<&Digests>, digest: &Digest| set.is_some_and(|set| set.contains(digest));
+    let shown = shown(files.kernels.iter().chain(&files.initrds).chain([&files.others]).chain(options), case);
     let (mut kernels, mut initrds) = (0, 0);
     for event in case.measured(register) {
         let Some(digest) = case.digest(event) else {
@@ -109,7 +117,7 @@ pub(super) fn judge_files(files: &Files, options: Option<&Digests>, case: &Case<
         } else if is_in(files.initrds.as_ref(), digest) {
             initrds += 1;
         } else if !files.others.contains(digest) && !is_in(options, digest) {
-            findings.add_at(event, not_accepted("boot file", digest, &event.details.to_string()));
+            findings.add_at(event, not_accepted("boot file", digest, &event.details.to_string(), &shown));
         }
     }
     let images = self::register(4).into_iter().flat_map(|register| case.measured(register));
@@ -131,6 +139,7 @@ pub(super) fn judge_uki(sections: &BTreeMap<String, Digests>, case: &Case<'_>, f
     const WHAT: &str = "section of the unified kernel image";
     let Some(register) = register(11) else { return };
     let mut missing: Vec<&str> = sections.keys().map(String::as_str).collect();
+    let every = shown(sections.values(), case);
     let mut announced: Option<&str> = None;
     for event in case.measured(register) {
         let named = match &event.details {
@@ -141,7 +150,7 @@ pub(super) fn judge_uki(sections: &BTreeMap<String, Digests>, case: &Case<'_>, f
             // The contents of the section named before.
             (Some(name), None, Some(digest)) => match sections.get(name) {
                 Some(accepted) if accepted.contains(digest) => missing.retain(|other| *other != name),
-                _ => findings.add_at(event, not_accepted(WHAT, digest, name)),
+                _ => findings.add_at(event, not_accepted(WHAT, digest, name, &every)),
             },
             (None, Some(name), _) => announced = Some(name),
             (None, None, _) | (Some(_), _, _) => findings.unexplained(event),
@@ -163,11 +172,12 @@ pub(super) fn judge_mok(accepted: &Digests, case: &Case<'_>, findings: &mut Find
     const WHAT: &str = "list of shim's";
     accepted.demand_bank(WHAT, case.bank(), findings);
     let Some(register) = register(14) else { return };
+    let shown = shown([accepted], case);
     let mut lists = 0;
     for event in case.measured(register) {
         match case.digest(event) {
             Some(digest) if accepted.contains(digest) => lists += 1,
-            Some(digest) => findings.add_at(event, not_accepted(WHAT, digest, &event.details.to_string())),
+            Some(digest) => findings.add_at(event, not_accepted(WHAT, digest, &event.details.to_string(), &shown)),
             None => findings.unexplained(event),
         }
     }
@@ -176,8 +186,17 @@ pub(super) fn judge_mok(accepted: &Digests, case: &Case<'_>, findings: &mut Find
     }
 }
 
-fn not_accepted(what: &'static str, digest: &Digest, name: &str) -> FindingKind {
-    FindingKind::DigestNotAccepted { what, digest: *digest, name: cut(name) }
+/// What these sets have for the quoted bank, put into words once it is asked for.
+fn shown<'c, S: IntoIterator<Item = &'c Digests>>(
+    sets: S,
+    case: &Case<'_>,
+) -> LazyCell<Accepted, impl FnOnce() -> Accepted + use<'c, S>> {
+    let bank = case.bank();
+    LazyCell::new(move || Accepted::digests(sets.into_iter().flat_map(|set| &set.0), bank))
+}
+
+fn not_accepted(what: &'static str, digest: &Digest, name: &str, accepted: &Accepted) -> FindingKind {
+    FindingKind::DigestNotAccepted { what, digest: *digest, name: cut(name), accepted: accepted.clone() }
 }
 
 fn register(index: u8) -> Option<PcrIndex> {

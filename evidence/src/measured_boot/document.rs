@@ -1,13 +1,11 @@
 //! The declarative policy's JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::algorithm::{Digest, HashAlgorithm};
+use crate::json::UniqueMap;
 use crate::pcr::PcrIndex;
 
 use super::alternative::{Alternative, CommandLine, Digests, Files, KeyId, Keys, SecureBoot};
@@ -94,6 +92,15 @@ struct FirmwareForm {
 impl AlternativeForm {
     fn compile(self, place: &str) -> Result<Alternative, MalformedPolicy> {
         let at = |field: &str| format!("{place}.{field}");
+        // What is stated and demands nothing was meant to demand something.
+        let is_empty = [
+            ("images", self.images.as_ref().is_some_and(|form| form.digests.is_none() && form.signers.is_none())),
+            ("firmware", self.firmware.as_ref().is_some_and(|form| form.pcr0.is_none() && form.pcr2.is_none())),
+            ("pcrs", self.pcrs.as_ref().is_some_and(UniqueMap::is_empty)),
+        ];
+        if let Some((field, _)) = is_empty.into_iter().find(|(_, is_empty)| *is_empty) {
+            return Err(MalformedPolicy::Empty { place: at(field) });
+        }
         let registers = self.registers(place)?;
         let images = self.images.unwrap_or(ImagesForm { digests: None, signers: None });
         let alternative = Alternative {
@@ -120,7 +127,7 @@ impl AlternativeForm {
         let mut stated: Vec<(&str, &Vec<String>)> = Vec::new();
         stated.extend(firmware.and_then(|form| form.pcr0.as_ref()).map(|texts| ("0", texts)));
         stated.extend(firmware.and_then(|form| form.pcr2.as_ref()).map(|texts| ("2", texts)));
-        stated.extend(self.pcrs.iter().flat_map(|map| map.0.iter().map(|(index, texts)| (index.as_str(), texts))));
+        stated.extend(self.pcrs.iter().flat_map(UniqueMap::iter).map(|(index, texts)| (index.as_str(), texts)));
         let mut registers: BTreeMap<PcrIndex, Digests> = BTreeMap::new();
         for (index, texts) in stated {
             let place = format!("{place}.pcrs.{}", shown(index));
@@ -171,14 +178,14 @@ fn files(kernels: Option<Digests>, initrds: Option<Digests>, others: Option<Dige
 }
 
 fn sections_of(sections: UniqueMap<Vec<String>>, place: &str) -> Result<BTreeMap<String, Digests>, MalformedPolicy> {
-    if sections.0.is_empty() {
+    if sections.is_empty() {
         return Err(MalformedPolicy::Empty { place: place.to_owned() });
     }
     let compile = |(name, texts): (String, Vec<String>)| {
         let accepted = digests(&texts, &format!("{place}.{}", shown(&name)))?;
         Ok((name, accepted))
     };
-    sections.0.into_iter().map(compile).collect()
+    sections.into_iter().map(compile).collect()
 }
 
 fn digests(texts: &[String], place: &str) -> Result<Digests, MalformedPolicy> {
@@ -213,35 +220,4 @@ fn register(text: &str, place: &str) -> Result<PcrIndex, MalformedPolicy> {
     index
         .and_then(|index| PcrIndex::try_from(index).ok())
         .ok_or_else(|| MalformedPolicy::Register { place: place.to_owned(), found: shown(text) })
-}
-
-/// An object whose member names may be anything, but each only once.
-struct UniqueMap<V>(Vec<(String, V)>);
-
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(UniqueVisitor(PhantomData))
-    }
-}
-
-struct UniqueVisitor<V>(PhantomData<V>);
-
-impl<'de, V: Deserialize<'de>> Visitor<'de> for UniqueVisitor<V> {
-    type Value = UniqueMap<V>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueMap<V>, A::Error> {
-        let mut members: Vec<(String, V)> = Vec::new();
-        let mut names = BTreeSet::new();
-        while let Some((name, value)) = map.next_entry::<String, V>()? {
-            if !names.insert(name.clone()) {
-                return Err(de::Error::custom(format_args!("duplicate member {:?}", shown(&name))));
-            }
-            members.push((name, value));
-        }
-        Ok(UniqueMap(members))
-    }
 }

@@ -4,18 +4,20 @@
 //! GRUB's texts, actions and separators whose data does not give their digest are findings, and so is a log without a
 //! SecureBoot variable where Secure Boot is required. Digests count in the quoted bank alone.
 
-use std::collections::BTreeSet;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::algorithm::Digest;
 use crate::boot_log::{
     EventDetails, EventType, ExaminedEvent, Guid, Ipl, SeparatorValue, Signature, SignatureKind, SignatureList,
     Variable, VariableValue,
 };
+use crate::pcr::PcrBank;
 
 use super::alternative::Digests;
 use super::case::Case;
-use super::finding::{FindingKind, Findings, cut};
-use super::keylime::{COMMAND_LINE_PREFIX, Kernel, KeySet, ReferenceState};
+use super::finding::{Accepted, FindingKind, Findings, cut};
+use super::keylime::{COMMAND_LINE_PREFIX, Firmware, Kernel, KeySet, ReferenceState};
 use super::registers::RegisterSet;
 
 /// Keylime's `relevant_pcr_indices`: 0 to 9 and 14.
@@ -23,7 +25,8 @@ pub(super) const REGISTERS: RegisterSet = RegisterSet(0x43ff);
 
 /// Adds what the policy finds.
 pub(super) fn judge(state: &ReferenceState, case: &Case<'_>, findings: &mut Findings) {
-    let mut reading = Reading { state, case, chain: Chain::default(), once: BTreeSet::new(), flags: 0 };
+    let mut reading =
+        Reading { state, case, chain: Chain::default(), once: BTreeSet::new(), mok: BTreeMap::new(), flags: 0 };
     for event in case.events {
         reading.read(event, findings);
     }
@@ -53,6 +56,8 @@ struct Reading<'r> {
     chain: Chain,
     /// What was seen that may be seen once.
     once: BTreeSet<&'static str>,
+    /// What shim's lists may be, in words, once one is none of them.
+    mok: BTreeMap<String, Accepted>,
     /// Platform configuration events, of which there may be four.
     flags: u32,
 }
@@ -183,7 +188,7 @@ impl Reading<'_> {
             {
                 let is_member = authority.owner.is_some_and(|owner| vendor_keys.contains(owner, authority.data));
                 if !is_member {
-                    findings.add_at(event, key_not_accepted("vendor_db", authority.data));
+                    findings.add_at(event, key_not_accepted("vendor_db", authority.data, &keys(vendor_keys)));
                 }
             }
             _ => (),
@@ -233,8 +238,10 @@ impl Reading<'_> {
         match event.event.digest(self.case.bank()) {
             Some(digest) if lists.contains(digest) => (),
             Some(digest) => {
-                findings
-                    .add_at(event, FindingKind::DigestNotAccepted { what: "list of shim's", digest: *digest, name });
+                let bank = self.case.bank();
+                let accepted = self.mok.entry(name.clone()).or_insert_with(|| Accepted::digests(&lists.0, bank));
+                let (what, accepted) = ("list of shim's", accepted.clone());
+                findings.add_at(event, FindingKind::DigestNotAccepted { what, digest: *digest, name, accepted });
             }
             None => findings.unexplained(event),
         }
@@ -247,7 +254,7 @@ impl Chain {
             pairwise(&self.versions, std::slice::from_ref(&firmware.scrtm))
                 && pairwise(&self.volumes, &firmware.volumes)
         }) {
-            self.explain_firmware(findings);
+            self.explain_firmware(state, findings);
         }
         if !state.kernels.iter().any(|kernel| self.is(kernel, state.has_secureboot)) {
             self.explain_kernel(state, findings);
@@ -275,9 +282,17 @@ impl Chain {
         applications && file && command_line && self.initrds.as_slice() == [kernel.initrd]
     }
 
-    fn explain_firmware(&self, findings: &mut Findings) {
+    /// The bank of the digests that were put aside.
+    fn bank(&self) -> Option<PcrBank> {
+        let sets = [&self.versions, &self.volumes, &self.applications, &self.kernels, &self.initrds];
+        sets.into_iter().flatten().next().map(|digest| PcrBank(digest.algorithm()))
+    }
+
+    fn explain_firmware(&self, state: &ReferenceState, findings: &mut Findings) {
+        let shown = shown(state.firmware.iter().flat_map(Firmware::digests), self.bank());
         for digest in self.versions.iter().chain(&self.volumes) {
-            findings.add(not_accepted("firmware version or volume, together with the others,", digest));
+            let what = "firmware version or volume, together with the others,";
+            findings.add(not_accepted(what, digest, &shown));
         }
         if self.versions.is_empty() {
             findings.add(FindingKind::Missing { what: "EV_S_CRTM_VERSION event in PCR 0" });
@@ -291,21 +306,24 @@ impl Chain {
             let is = |kernel: &Kernel| [kernel.shim, kernel.grub, kernel.kernel].contains(digest);
             state.kernels.iter().any(is)
         };
+        let (kernels, bank) = (|| state.kernels.iter(), self.bank());
+        let images = shown(kernels().flat_map(|kernel| [&kernel.shim, &kernel.grub, &kernel.kernel]), bank);
+        let files = shown(kernels().map(|kernel| &kernel.kernel), bank);
+        let initrds = shown(kernels().map(|kernel| &kernel.initrd), bank);
+        let patterns = LazyCell::new(|| Accepted::of(kernels().map(|kernel| &kernel.command_line)));
         for digest in self.applications.iter().filter(|digest| !known(digest)) {
-            findings.add(not_accepted("application", digest));
+            findings.add(not_accepted("application", digest, &images));
         }
         for digest in self.kernels.iter().filter(|digest| !state.has_secureboot && !known(digest)) {
-            findings.add(not_accepted("kernel", digest));
+            findings.add(not_accepted("kernel", digest, &files));
         }
-        for digest in &self.initrds {
-            if !state.kernels.iter().any(|kernel| kernel.initrd == *digest) {
-                findings.add(not_accepted("initrd", digest));
-            }
+        for digest in self.initrds.iter().filter(|digest| !kernels().any(|kernel| kernel.initrd == **digest)) {
+            findings.add(not_accepted("initrd", digest, &initrds));
         }
-        for text in &self.command_lines {
-            if !state.kernels.iter().any(|kernel| kernel.command_line.matches(text)) {
-                findings.add(FindingKind::CommandLineNotAccepted { text: cut(text) });
-            }
+        for text in self.command_lines.iter().filter(|text| !kernels().any(|kernel| kernel.command_line.matches(text)))
+        {
+            let accepted = Accepted::clone(&patterns);
+            findings.add(FindingKind::CommandLineNotAccepted { text: cut(text), accepted });
         }
         let counts = [
             (self.applications.len() < 2, "boot applications shim and GRUB in PCR 4"),
@@ -337,10 +355,11 @@ fn subset(
     reference: &KeySet,
     findings: &mut Findings,
 ) {
+    let shown = LazyCell::new(|| keys(reference));
     for list in lists {
         for Signature { owner, data } in &list.signatures {
             if !kinds.contains(&list.kind) || !reference.contains(*owner, data) {
-                findings.add_at(event, key_not_accepted(database, data));
+                findings.add_at(event, key_not_accepted(database, data, &shown));
             }
         }
     }
@@ -359,13 +378,33 @@ fn superset(event: &ExaminedEvent<'_, '_>, lists: &[SignatureList<'_>], referenc
     }
 }
 
-fn key_not_accepted(database: &'static str, data: &[u8]) -> FindingKind {
-    let shown = data.get(..KEY_BYTES_SHOWN_MAX).unwrap_or(data);
-    FindingKind::KeyNotAccepted { database, key: format!("{} ({} bytes)", hex::encode(shown), data.len()) }
+fn key_not_accepted(database: &'static str, data: &[u8], accepted: &Accepted) -> FindingKind {
+    FindingKind::KeyNotAccepted { database, key: key(data), accepted: accepted.clone() }
 }
 
-fn not_accepted(what: &'static str, digest: &Digest) -> FindingKind {
-    FindingKind::DigestNotAccepted { what, digest: *digest, name: String::new() }
+fn keys(reference: &KeySet) -> Accepted {
+    Accepted::of(reference.iter().map(|(_, data)| key(data)))
+}
+
+/// A key by its beginning and size.
+fn key(data: &[u8]) -> String {
+    let shown = data.get(..KEY_BYTES_SHOWN_MAX).unwrap_or(data);
+    format!("{} ({} bytes)", hex::encode(shown), data.len())
+}
+
+/// What is accepted, put into words once it is asked for.
+fn shown<'d, S: IntoIterator<Item = &'d Digest>>(
+    digests: S,
+    bank: Option<PcrBank>,
+) -> LazyCell<Accepted, impl FnOnce() -> Accepted + use<'d, S>> {
+    LazyCell::new(move || match bank {
+        Some(bank) => Accepted::digests(digests, bank),
+        None => Accepted::of::<&str>([]),
+    })
+}
+
+fn not_accepted(what: &'static str, digest: &Digest, accepted: &Accepted) -> FindingKind {
+    FindingKind::DigestNotAccepted { what, digest: *digest, name: String::new(), accepted: accepted.clone() }
 }
 
 /// The event's data as text, without what follows a zero.

@@ -1,6 +1,7 @@
 //! What was found wrong, with what was expected and where.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::algorithm::Digest;
 use crate::boot_log::{EventPlace, EventType, ExaminedEvent};
@@ -15,6 +16,8 @@ pub struct Finding {
     pub kind: FindingKind,
     /// The event it is about.
     pub event: Option<EventPlace>,
+    /// The event's register, if it is of one.
+    pub register: Option<PcrIndex>,
     /// The alternative of the policy that wants it otherwise.
     pub alternative: Option<String>,
 }
@@ -31,6 +34,8 @@ pub enum FindingKind {
     CommandLineNotAccepted {
         /// The command line.
         text: String,
+        /// The patterns.
+        accepted: Accepted,
     },
     /// An event's data does not give its digest, so that what it says is untrue.
     DataNotMeasured {
@@ -47,6 +52,8 @@ pub enum FindingKind {
         digest: Digest,
         /// What the log calls it.
         name: String,
+        /// What the policy has for the quoted bank.
+        accepted: Accepted,
     },
     /// The log does not state what was extended into a quoted register of this bank.
     DigestNotStated {
@@ -61,6 +68,8 @@ pub enum FindingKind {
     GrubCommandNotAccepted {
         /// The command.
         text: String,
+        /// The patterns.
+        accepted: Accepted,
     },
     /// A key database has an entry that is not accepted.
     KeyNotAccepted {
@@ -68,6 +77,8 @@ pub enum FindingKind {
         database: &'static str,
         /// The entry, as policies name it.
         key: String,
+        /// The entries that are accepted.
+        accepted: Accepted,
     },
     /// A key database lacks an entry that must be there.
     KeyRequired {
@@ -112,8 +123,8 @@ pub enum FindingKind {
         register: PcrIndex,
         /// What the TPM quoted.
         quoted: Digest,
-        /// How many values are accepted.
-        accepted: usize,
+        /// What the policy has for the quoted bank.
+        accepted: Accepted,
     },
     /// Something that may be there once is there again.
     Repeated {
@@ -164,69 +175,158 @@ impl FindingKind {
     }
 }
 
-impl fmt::Display for FindingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Finding {
+    /// Where: an event of the log and its register, or a register and its bank, or the log.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let register = self.register.map(|register| format!(", PCR {register}")).unwrap_or_default();
+        match (self.event, &self.kind) {
+            (Some(event), _) => format!("boot log {event}{register}"),
+            (
+                None,
+                FindingKind::PcrMismatch { register, quoted, .. }
+                | FindingKind::PcrValueNotAccepted { register, quoted, .. },
+            ) => format!("PCR {register} of bank {}", quoted.algorithm()),
+            (None, FindingKind::DigestNotStated { register, bank }) => format!("PCR {register} of bank {bank}"),
+            (None, FindingKind::PcrNotQuoted { register }) => format!("PCR {register}"),
+            (None, _) => "boot log".to_owned(),
+        }
+    }
+
+    /// What the log or the quote has there. Quotes the evidence: untrusted text.
+    #[must_use]
+    pub fn found(&self) -> String {
+        self.kind.found()
+    }
+
+    /// What the policy, or the quote, wants there.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        self.kind.expected()
+    }
+
+    /// Whether a policy could let it pass; what only shows that the log is not the quoted machine's, none could.
+    #[must_use]
+    pub const fn is_of_policy(&self) -> bool {
+        !matches!(
+            self.kind,
+            FindingKind::BankNotInLog { .. }
+                | FindingKind::DigestNotStated { .. }
+                | FindingKind::NotATpmLog
+                | FindingKind::PcrMismatch { .. }
+        )
+    }
+}
+
+impl FindingKind {
+    fn found(&self) -> String {
         match self {
-            Self::BankNotInLog { bank } => {
-                write!(f, "the quote is of bank {bank}, for which the boot log has no digests")
+            Self::BankNotInLog { .. } => "no digests of the quoted bank".to_owned(),
+            Self::CommandLineNotAccepted { text, .. } => format!("kernel command line {text:?}"),
+            Self::DataNotMeasured { event_type, .. } => {
+                format!("an {event_type} event that says something else than was measured")
             }
-            Self::CommandLineNotAccepted { text } => {
-                write!(f, "kernel command line {text:?} matches no accepted pattern")
+            Self::DigestNotAccepted { what, digest, name, .. } if name.is_empty() => format!("{what} {digest:?}"),
+            Self::DigestNotAccepted { what, digest, name, .. } => format!("{what} {name:?} with digest {digest:?}"),
+            Self::DigestNotStated { .. } => "an event that does not say what it extended in this bank".to_owned(),
+            Self::EverythingIsRejected => "a boot log".to_owned(),
+            Self::GrubCommandNotAccepted { text, .. } => format!("GRUB command {text:?}"),
+            Self::KeyNotAccepted { database, key, .. } => format!("{database} {key}"),
+            Self::KeyRequired { database, key } => format!("{database} without {key}"),
+            Self::Missing { what } => format!("no {what}"),
+            Self::NotATpmLog => "a log of a confidential guest's registers".to_owned(),
+            Self::NothingIsAccepted => "a boot log".to_owned(),
+            Self::NothingStatedForBank { bank, .. } => format!("a quote of bank {bank}"),
+            Self::PcrMismatch { quoted, .. } | Self::PcrValueNotAccepted { quoted, .. } => quoted.to_string(),
+            Self::PcrNotQuoted { .. } => "it is not quoted".to_owned(),
+            Self::Repeated { what } => format!("{what} again"),
+            Self::SecureBootState { expected: true } => "Secure Boot is off".to_owned(),
+            Self::SecureBootState { expected: false } => "Secure Boot is on".to_owned(),
+            Self::Unexplained { event_type, text, .. } => format!("an {event_type} event: {text:?}"),
+        }
+    }
+
+    fn expected(&self) -> String {
+        match self {
+            Self::BankNotInLog { bank } | Self::DigestNotStated { bank, .. } => format!("digests of bank {bank}"),
+            Self::CommandLineNotAccepted { accepted, .. } | Self::GrubCommandNotAccepted { accepted, .. } => {
+                format!("a match of {accepted}")
             }
-            Self::DataNotMeasured { register, event_type } => {
-                write!(f, "an {event_type} event{} says something else than what was measured", InRegister(*register))
-            }
-            Self::DigestNotAccepted { what, digest, name } => {
-                write!(f, "{what} {name:?} has digest {digest:?}, which is not accepted")
-            }
-            Self::DigestNotStated { bank, register } => {
-                write!(f, "an event extended PCR {register} and the log does not say with what in bank {bank}")
-            }
-            Self::EverythingIsRejected => f.write_str("the policy rejects everything"),
-            Self::GrubCommandNotAccepted { text } => write!(f, "GRUB command {text:?} matches no accepted pattern"),
-            Self::KeyNotAccepted { database, key } => write!(f, "{database} holds {key}, which is not accepted"),
-            Self::KeyRequired { database, key } => write!(f, "{database} lacks {key}, which is required"),
-            Self::Missing { what } => write!(f, "the boot log has no {what}"),
-            Self::NotATpmLog => f.write_str("the log is of a confidential guest's registers, not of a TPM's"),
-            Self::NothingIsAccepted => f.write_str("the policy has no alternative, so it accepts nothing"),
-            Self::NothingStatedForBank { what, bank } => {
-                write!(f, "the policy states no digest of {what} for bank {bank}, which is the one quoted")
-            }
-            Self::PcrMismatch { register, replayed, quoted } => {
-                write!(f, "PCR {register} is quoted as {quoted:?}, the boot log gives {replayed:?}")
-            }
-            Self::PcrNotQuoted { register } => write!(f, "PCR {register} is required and was not quoted"),
-            Self::PcrValueNotAccepted { register, quoted, accepted } => {
-                write!(f, "PCR {register} is quoted as {quoted:?}, which is none of the {accepted} accepted values")
-            }
-            Self::Repeated { what } => write!(f, "{what} is there more than once"),
-            Self::SecureBootState { expected: true } => f.write_str("Secure Boot is off, expected on"),
-            Self::SecureBootState { expected: false } => f.write_str("Secure Boot is on, expected off"),
-            Self::Unexplained { register, event_type, text } => {
-                write!(f, "an {event_type} event{} is not explained by the policy: {text}", InRegister(*register))
-            }
+            Self::DataNotMeasured { .. } => "data that give the event's digest".to_owned(),
+            Self::DigestNotAccepted { accepted, .. }
+            | Self::KeyNotAccepted { accepted, .. }
+            | Self::PcrValueNotAccepted { accepted, .. } => accepted.to_string(),
+            Self::EverythingIsRejected => "nothing: the policy rejects everything".to_owned(),
+            Self::KeyRequired { key, .. } => format!("{key} in it"),
+            Self::Missing { what } => format!("{what}, which the policy requires"),
+            Self::NotATpmLog => "a log of a TPM's registers".to_owned(),
+            Self::NothingIsAccepted => "nothing: the policy has no alternative".to_owned(),
+            Self::NothingStatedForBank { what, .. } => format!("a bank for which the policy states digests of {what}"),
+            Self::PcrMismatch { replayed, .. } => format!("{replayed}, which the boot log gives"),
+            Self::PcrNotQuoted { .. } => "its value, which the policy relies on".to_owned(),
+            Self::Repeated { .. } => "it once".to_owned(),
+            Self::SecureBootState { expected: true } => "on".to_owned(),
+            Self::SecureBootState { expected: false } => "off".to_owned(),
+            Self::Unexplained { .. } => "an event that the policy explains".to_owned(),
         }
     }
 }
 
-/// ` in PCR 7`, or nothing.
-struct InRegister(Option<PcrIndex>);
-
-impl fmt::Display for InRegister {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |register| write!(f, " in PCR {register}"))
-    }
-}
-
+/// `PLACE: FOUND; expected EXPECTED; layer alternative "NAME"`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(alternative) = &self.alternative {
-            write!(f, "for {alternative:?}: ")?;
+        write!(f, "{}: {}; expected {}", self.place(), self.found(), self.expected())?;
+        match &self.alternative {
+            Some(alternative) => write!(f, "; layer alternative {alternative:?}"),
+            None => Ok(()),
         }
-        self.kind.fmt(f)?;
-        self.event.map_or(Ok(()), |place| write!(f, " ({place})"))
     }
 }
+
+/// What a policy accepts in some place, for people: the first few and how many more. Made once for each set that is
+/// missed, not once for each event that misses it: sets and logs are both long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted(Arc<str>);
+
+impl Accepted {
+    /// The first of `all` by their text, and how many more there are.
+    pub(super) fn of<T: fmt::Display>(all: impl IntoIterator<Item = T>) -> Self {
+        // Those that are counted only are never put into words.
+        let mut all = all.into_iter();
+        let shown: Vec<String> = all.by_ref().take(ACCEPTED_SHOWN_MAX).map(|one| one.to_string()).collect();
+        let text = match (shown.as_slice(), all.count()) {
+            ([], _) => "none: the policy accepts nothing here".to_owned(),
+            ([one], 0) => one.clone(),
+            (_, 0) => format!("one of {}", shown.join(", ")),
+            (_, more) => format!("one of {} and {more} more", shown.join(", ")),
+        };
+        Self(text.into())
+    }
+
+    /// Digests of one bank.
+    pub(super) fn digests<'d>(all: impl IntoIterator<Item = &'d Digest>, bank: PcrBank) -> Self {
+        let of_bank = all.into_iter().filter(|digest| digest.algorithm() == bank.algorithm());
+        Self::of(of_bank.map(|digest| Named(*digest)))
+    }
+}
+
+/// A digest with its algorithm.
+struct Named(Digest);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a person compares by eye.
+const ACCEPTED_SHOWN_MAX: usize = 3;
 
 /// Findings as they come, bounded.
 #[derive(Clone, Debug, Default)]
@@ -251,11 +351,11 @@ impl Findings {
     }
 
     pub(super) fn add(&mut self, kind: FindingKind) {
-        self.push(kind, None);
+        self.push(kind, None, None);
     }
 
     pub(super) fn add_at(&mut self, event: &ExaminedEvent<'_, '_>, kind: FindingKind) {
-        self.push(kind, Some(event.event.place()));
+        self.push(kind, Some(event.event.place()), event.event.register());
     }
 
     /// An event that nothing explains, or that says something else than was measured.
@@ -271,9 +371,9 @@ impl Findings {
         );
     }
 
-    fn push(&mut self, kind: FindingKind, event: Option<EventPlace>) {
+    fn push(&mut self, kind: FindingKind, event: Option<EventPlace>, register: Option<PcrIndex>) {
         if self.kept.len() < FINDINGS_MAX {
-            self.kept.push(Finding { kind, event, alternative: self.alternative.clone() });
+            self.kept.push(Finding { kind, event, register, alternative: self.alternative.clone() });
         } else {
             self.cut += 1;
         }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::algorithm::{Digest, HashAlgorithm, UnknownAlgorithmName};
 use crate::boot_log::Guid;
+use crate::json;
 
 use super::alternative::Digests;
 use super::malformed::{MalformedPolicy, POLICY_BYTES_MAX};
@@ -63,8 +64,7 @@ pub(super) fn object(document: &[u8]) -> Result<Map<String, Value>, MalformedPol
     if document.len() > POLICY_BYTES_MAX {
         return Err(MalformedPolicy::TooLong { max: POLICY_BYTES_MAX, found: document.len() });
     }
-    let state: Map<String, Value> =
-        serde_json::from_slice(document).map_err(|source| MalformedPolicy::Json { source })?;
+    let state = json::object(document).map_err(|source| MalformedPolicy::Json { source })?;
     if state.is_empty() { Err(MalformedPolicy::Empty { place: "the reference state".to_owned() }) } else { Ok(state) }
 }
 
@@ -88,6 +88,12 @@ pub(super) struct ReferenceState {
 pub(super) struct Firmware {
     pub(super) scrtm: Digests,
     pub(super) volumes: Vec<Digests>,
+}
+
+impl Firmware {
+    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.scrtm).chain(&self.volumes).flat_map(|set| &set.0)
+    }
 }
 
 /// One accepted chain of boot loader and kernel.

@@ -4,6 +4,7 @@
 //! and whoever presents the log can neither leave it out nor give it another meaning: each event before the separator
 //! must be a variable whose digest covers vendor, name and value; after it only authorities may follow.
 
+use std::cell::{LazyCell, OnceCell};
 use std::collections::BTreeSet;
 
 use crate::algorithm::{Digest, HashAlgorithm};
@@ -16,7 +17,7 @@ use crate::pcr::PcrIndex;
 
 use super::alternative::{KeyId, Keys, SecureBoot};
 use super::case::Case;
-use super::finding::{FindingKind, Findings};
+use super::finding::{Accepted, FindingKind, Findings};
 
 /// Adds what is wrong with PCR 7. Without `required`, Secure Boot must be on, since signers are worth nothing otherwise.
 pub(super) fn judge(
@@ -26,14 +27,24 @@ pub(super) fn judge(
     findings: &mut Findings,
 ) -> Result<(), CryptoUnavailable> {
     let Some(register) = PcrIndex::all().nth(7) else { return Ok(()) };
-    let mut reading = Reading { state: None, seen: BTreeSet::new(), authorities: 0, is_separated: false };
+    let mut reading = Reading {
+        state: None,
+        seen: BTreeSet::new(),
+        authorities: 0,
+        is_separated: false,
+        accepted_signers: OnceCell::new(),
+    };
+    let mut state_event = None;
     for event in case.measured(register) {
         reading.read(event, required, signers, findings)?;
+        state_event = state_event.or(reading.state.map(|_| event));
     }
     let expected = required.is_none_or(|required| required.enabled);
     match reading.state {
         Some(state) if state == expected => (),
-        Some(_) => findings.add(FindingKind::SecureBootState { expected }),
+        Some(_) => {
+            state_event.into_iter().for_each(|event| findings.add_at(event, FindingKind::SecureBootState { expected }));
+        }
         None => findings.add(FindingKind::Missing { what: "SecureBoot variable before the separator of PCR 7" }),
     }
     if !reading.is_separated {
@@ -65,6 +76,8 @@ struct Reading {
     seen: BTreeSet<&'static str>,
     authorities: usize,
     is_separated: bool,
+    /// In words, once an authority is none of them.
+    accepted_signers: OnceCell<Accepted>,
 }
 
 impl Reading {
@@ -148,8 +161,10 @@ impl Reading {
             return Ok(());
         }
         let keys = keys(lists)?;
+        let shown = LazyCell::new(|| Accepted::of(accepted.into_iter().flatten()));
         for key in accepted.into_iter().flat_map(|accepted| keys.difference(accepted)) {
-            findings.add_at(event, FindingKind::KeyNotAccepted { database, key: key.to_string() });
+            let (key, accepted) = (key.to_string(), Accepted::clone(&shown));
+            findings.add_at(event, FindingKind::KeyNotAccepted { database, key, accepted });
         }
         for key in missing.into_iter().flat_map(|required| required.difference(&keys)) {
             findings.add_at(event, FindingKind::KeyRequired { database, key: key.to_string() });
@@ -172,8 +187,9 @@ impl Reading {
                 let Some(signers) = signers else { return Ok(()) };
                 let key = authority_key(authority)?;
                 if !signers.contains(&key) {
+                    let accepted = self.accepted_signers.get_or_init(|| Accepted::of(signers)).clone();
                     let (database, key) = ("authority", key.to_string());
-                    findings.add_at(event, FindingKind::KeyNotAccepted { database, key });
+                    findings.add_at(event, FindingKind::KeyNotAccepted { database, key, accepted });
                 }
             }
             _ => findings.unexplained(event),

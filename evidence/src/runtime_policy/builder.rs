@@ -1,7 +1,7 @@
 //! Puts a policy together and compiles it.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::compiled::{self, Header, RuntimePolicy, split_path};
 use super::rules::{RulesError, RulesText};
@@ -24,6 +24,10 @@ impl Table {
             Self::Keyrings => 1,
             Self::Buffers => 2,
         }
+    }
+
+    pub(super) fn of_number(number: u32) -> Option<Self> {
+        [Self::Files, Self::Keyrings, Self::Buffers].into_iter().find(|table| table.number() == number)
     }
 
     /// The member of Keylime's JSON.
@@ -62,7 +66,7 @@ struct Pending {
 
 /// A text is no digest a policy can list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("digest {found:?} is not 40, 56, 64, 96 or 128 hex digits, with or without their algorithm in front")]
+#[error("digest {found:?} is not 40 to 128 hex digits, two for each byte, with or without their algorithm in front")]
 pub struct InvalidDigest {
     /// The text, cut to its first 140 characters.
     pub found: String,
@@ -373,5 +377,5 @@ fn push_digest(text: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// SHA-1, SHA-224, SHA-256, SHA-384, SHA-512 and their like.
-const DIGEST_BYTES: [u8; 5] = [20, 28, 32, 48, 64];
+/// SHA-1 to SHA-512. The kernel's digests have sizes in between, too (Tiger, RIPEMD-320), and Keylime takes all.
+const DIGEST_BYTES: RangeInclusive<u8> = 20..=64;

@@ -111,8 +111,7 @@ impl RuntimePolicy {
     /// Everything the policy lists: table, path, digests. In the order of the path's hashes.
     pub fn entries(&self) -> impl Iterator<Item = (Table, Vec<u8>, Allowed<'_>)> {
         records_in(self.records()).filter_map(|record| {
-            let table = [Table::Files, Table::Keyrings, Table::Buffers].into_iter();
-            let table = table.into_iter().find(|table| table.number() == record.table())?;
+            let table = Table::of_number(record.table())?;
             let mut path = self.directory(record.directory())?.to_vec();
             path.extend_from_slice(record.name);
             Some((table, path, record.allowed))
@@ -185,7 +184,8 @@ impl RuntimePolicy {
             let mut rest = records.get(start..end).ok_or(MalformedPolicy::Index)?;
             while !rest.is_empty() {
                 let (record, behind) = Record::read(rest).ok_or(MalformedPolicy::Record { number: count })?;
-                if record.directory() as usize >= self.directories.len() {
+                let directory_is_there = (record.directory() as usize) < self.directories.len();
+                if !directory_is_there || Table::of_number(record.table()).is_none() {
                     return Err(MalformedPolicy::Record { number: count });
                 }
                 rest = behind;
@@ -252,8 +252,8 @@ pub enum MalformedPolicy {
     /// The bytes do not start as a compiled policy does.
     #[error("it does not start as a compiled runtime policy of version 1 does")]
     Magic,
-    /// A record does not fit between its bucket's bounds, or names a directory that is not there.
-    #[error("record {number} is not whole")]
+    /// A record does not fit between its bucket's bounds, or names a directory or a table that is not there.
+    #[error("record {number} is not whole, or names a directory or a table that is not there")]
     Record {
         /// Which one, from 0.
         number: usize,

@@ -314,6 +314,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OrderedVisitor<T> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
         let mut members: Vec<(String, T)> = Vec::new();
         while let Some((name, value)) = map.next_entry::<String, T>()? {
+            if members.len() >= RULES_MAX {
+                return Err(A::Error::custom(format_args!("more than {RULES_MAX} members")));
+            }
             if members.iter().any(|(known, _)| *known == name) {
                 return Err(A::Error::custom(format_args!("member {name:?} is there twice")));
             }

@@ -1,7 +1,6 @@
 //! Import of Keylime's JSON, read in one pass without keeping its text.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -10,6 +9,7 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use super::builder::{PolicyBuilder, Table};
 use super::device_mapper::DeviceMapperText;
 use super::rules::{Extension, Meta, RulesText, ViolationRule};
+use crate::json::UniqueMap;
 
 /// Why a text is no runtime policy of Keylime's.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for Top<'_> {
                     let own: Own = map.next_value()?;
                     rules.extension = own.pcr_extension;
                     rules.violations = own.violations;
-                    rules.critical_data = own.critical_data;
+                    rules.critical_data = own.critical_data.into_iter().collect();
                 }
                 other => return Err(A::Error::custom(format_args!("unknown member {other:?}"))),
             }
@@ -201,7 +201,7 @@ struct Own {
     #[serde(default)]
     violations: Vec<ViolationRule>,
     #[serde(default)]
-    critical_data: BTreeMap<String, Vec<String>>,
+    critical_data: UniqueMap<Vec<String>>,
 }
 
 impl Meta {

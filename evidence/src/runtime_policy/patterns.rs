@@ -65,14 +65,16 @@ impl Patterns {
             Anchor::Start => format!("^(?:{pattern})"),
             Anchor::Whole => format!("^(?:{pattern})$"),
         });
-        let set = RegexSetBuilder::new(anchored).size_limit(COMPILED_BYTES_MAX).build();
+        let set =
+            RegexSetBuilder::new(anchored).size_limit(COMPILED_BYTES_MAX).dfa_size_limit(MATCHING_BYTES_MAX).build();
         set.map(Self)
             .map_err(|error| InvalidPattern::Together { count: patterns.len(), reason: last_line(&error.to_string()) })
     }
 
     /// The first pattern that matches.
     pub(super) fn first_match(&self, text: &[u8]) -> Option<usize> {
-        if self.0.is_empty() {
+        // Most paths fit none, and that is known much sooner than which ones fit.
+        if !self.0.is_match(text) {
             return None;
         }
         self.0.matches(text).into_iter().next()
@@ -106,3 +108,6 @@ const PATTERNS_MAX: usize = 4096;
 const PATTERN_BYTES_MAX: usize = 4096;
 /// The compiled set, which every machine's appraisal shares.
 const COMPILED_BYTES_MAX: usize = 16 << 20;
+/// What matching may remember for the next path, each thread for itself. Where it is too little, all patterns are tried
+/// at every character: 4096 patterns of the form `.*/name/.*` fit in 16 MiB and take 3 µs a path then, 3 ms without.
+const MATCHING_BYTES_MAX: usize = 16 << 20;

@@ -210,8 +210,9 @@ impl PolicyStack {
         layers.filter_map(|layer| Some((layer.name.as_str(), layer.policy.rules.device_mapper.as_ref()?))).next()
     }
 
-    /// All layers' names, for a finding none of them would have let pass.
-    pub(crate) fn names(&self) -> String {
+    /// All layers' names, ` + ` between them, for a finding none of them would have let pass.
+    #[must_use]
+    pub fn names(&self) -> String {
         self.layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(" + ")
     }
 

@@ -1,5 +1,6 @@
-//! 100,000 random byte changes over every boot log and measurement list there is: never a panic, never more than 64 MiB,
-//! and what failed before fails still.
+//! Random byte changes over all evidence and all policies there are, 100,000 each over boot logs and measurement lists,
+//! quotes, EK certificates, signed envelopes, and policies: never a panic, never more than 64 MiB, and what failed
+//! before fails still.
 //!
 //! A program of its own, for its allocator counts. The library's own allocations (openssl's) are not among them.
 
@@ -8,14 +9,23 @@
 #[path = "../../src/boot_log/tests/builder.rs"]
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 mod boot_builder;
+mod certificates;
+mod envelopes;
 #[path = "../../src/ima/tests/builder.rs"]
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 mod list_builder;
 mod lists;
 mod logs;
+mod policies;
+mod quotes;
 mod random;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use peak_alloc::PeakAlloc;
 
@@ -34,14 +44,43 @@ const HEAD_BYTES: usize = 6 << 10;
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 const SEED: u64 = 0x6174_7465_7374_7279;
 
+/// One test at a time, for the allocator counts for all threads.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
-fn no_random_byte_change_panics_or_takes_much_memory_or_turns_a_failure_into_a_pass() {
+fn altered_logs_and_lists_fail_as_before() {
+    hold(logs_and_lists);
+}
+
+#[test]
+fn altered_quotes_are_not_authentic() {
+    hold(quotes::subjects);
+}
+
+#[test]
+fn altered_ek_certificates_lead_to_no_root() {
+    hold(certificates::subjects);
+}
+
+#[test]
+fn altered_envelopes_give_no_other_policy() {
+    hold(envelopes::subjects);
+}
+
+#[test]
+fn altered_policies_allow_nothing_more() {
+    hold(policies::subjects);
+}
+
+/// Changes some bytes of one of the subjects, and again.
+fn hold(subjects: fn() -> Vec<Subject>) {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let subjects = subjects();
     let (whole, heads): (Vec<&Subject>, Vec<&Subject>) = subjects.iter().partition(|subject| subject.whole);
     let mut random = Random(SEED);
     let mut read = 0;
     for number in 0..MUTATIONS {
-        let group = if number % WHOLE_EVERY == 0 { &whole } else { &heads };
+        let group = if heads.is_empty() || number % WHOLE_EVERY == 0 { &whole } else { &heads };
         let subject = group[random.below(group.len())];
         let mut bytes = subject.bytes.clone();
         let changes = if random.below(4) == 0 { 2 + random.below(3) } else { 1 };
@@ -51,63 +90,72 @@ fn no_random_byte_change_panics_or_takes_much_memory_or_turns_a_failure_into_a_p
         }
         ALLOCATOR.reset_peak_usage();
         let before = ALLOCATOR.current_usage();
-        let outcome = subject.judge.outcome(&bytes, number % 2 == 0);
+        let outcome = subject.judge.outcome(&bytes, random.below(2) == 0);
         let taken = ALLOCATOR.peak_usage().saturating_sub(before);
         assert!(taken <= MEMORY_BYTES_MAX, "{}: mutation {number} took {taken} bytes", subject.name);
         assert_ne!(outcome, Outcome::Passes, "{}: mutation {number} passes", subject.name);
         read += usize::from(outcome == Outcome::Fails);
     }
     // Else the changes would test nothing but the first length field.
-    assert!(read > MUTATIONS / 10, "{read} of {MUTATIONS} altered logs were still read to the end");
+    assert!(read > MUTATIONS / 10, "only {read} of {MUTATIONS} altered subjects were still read to the end");
+    drop(turn);
 }
 
-/// What became of a log.
+/// What became of an altered subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Fails,
     Malformed,
+    /// It is believed, or allows what it did not.
     Passes,
 }
 
-/// A log with two judgements that it fails.
+/// What is altered, with two judgements that it fails.
 struct Subject {
     name: String,
     bytes: Vec<u8>,
-    judge: Judge,
+    judge: Box<dyn Judge>,
     whole: bool,
 }
 
-enum Judge {
-    Boot(BootedMachine),
-    List(ListedMachine),
-}
-
-impl Judge {
-    /// By a policy that lacks one thing the log shows (`lacking`), or by another machine's quote.
-    fn outcome(&self, bytes: &[u8], lacking: bool) -> Outcome {
-        match self {
-            Self::Boot(machine) => machine.outcome(bytes, lacking),
-            Self::List(machine) => machine.outcome(bytes, lacking),
+impl Subject {
+    /// Something that is always taken whole, after a look at how it is judged as it is.
+    fn whole(name: &str, bytes: Vec<u8>, judge: impl Judge + 'static) -> Self {
+        for lacking in [true, false] {
+            assert_ne!(judge.outcome(&bytes, lacking), Outcome::Passes, "{name} as it is");
         }
+        Self { name: name.to_owned(), bytes, judge: Box::new(judge), whole: true }
     }
 }
 
-fn subjects() -> Vec<Subject> {
+trait Judge {
+    /// By what lacks one thing that is needed (`lacking`), or by what is another machine's, signer's or file's.
+    fn outcome(&self, bytes: &[u8], lacking: bool) -> Outcome;
+}
+
+impl Judge for BootedMachine {
+    fn outcome(&self, bytes: &[u8], lacking: bool) -> Outcome {
+        self.outcome(bytes, lacking)
+    }
+}
+
+impl Judge for ListedMachine {
+    fn outcome(&self, bytes: &[u8], lacking: bool) -> Outcome {
+        self.outcome(bytes, lacking)
+    }
+}
+
+fn logs_and_lists() -> Vec<Subject> {
     let mut subjects = Vec::new();
-    let mut add = |name: &str, bytes: &[u8], judge: &dyn Fn(&[u8]) -> Judge, head: &dyn Fn(&[u8]) -> Vec<u8>| {
-        for (whole, bytes) in [(true, bytes.to_vec()), (false, head(bytes))] {
-            let judge = judge(&bytes);
-            for lacking in [true, false] {
-                assert_ne!(judge.outcome(&bytes, lacking), Outcome::Passes, "{name} as it is");
-            }
-            subjects.push(Subject { name: name.to_owned(), bytes, judge, whole });
-        }
-    };
     for (name, bytes) in own_logs().into_iter().chain(recorded("eventlogs")) {
-        add(&name, &bytes, &|bytes| Judge::Boot(BootedMachine::new(bytes)), &logs::head);
+        let head = logs::head(&bytes);
+        let head = Subject { whole: false, ..Subject::whole(&name, head.clone(), BootedMachine::new(&head)) };
+        subjects.extend([Subject::whole(&name, bytes.clone(), BootedMachine::new(&bytes)), head]);
     }
     for (name, bytes) in own_lists().into_iter().chain(recorded("ima")) {
-        add(&name, &bytes, &|bytes| Judge::List(ListedMachine::new(bytes)), &lists::head);
+        let head = lists::head(&bytes);
+        let head = Subject { whole: false, ..Subject::whole(&name, head.clone(), ListedMachine::new(&head)) };
+        subjects.extend([Subject::whole(&name, bytes.clone(), ListedMachine::new(&bytes)), head]);
     }
     subjects
 }
@@ -136,12 +184,18 @@ fn own_lists() -> BTreeMap<String, Vec<u8>> {
 
 /// Recorded logs beside the workspace, the malformed ones among them.
 fn recorded(folder: &str) -> BTreeMap<String, Vec<u8>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(folder);
-    let Ok(entries) = fs::read_dir(&path) else {
-        eprintln!("SKIPPED: {} is not there, only logs of our own are altered", path.display());
-        return BTreeMap::new();
-    };
-    let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let Some(path) = data(folder) else { return BTreeMap::new() };
+    let files = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let named = files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()));
     named.filter(|(name, _)| ![".json", ".yaml", ".dat"].iter().any(|end| name.ends_with(end))).collect()
+}
+
+/// A folder of recorded data beside the workspace, if it is there.
+fn data(folder: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: {} is not there, only what is our own is altered", path.display());
+    None
 }

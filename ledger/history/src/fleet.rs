@@ -68,7 +68,7 @@ pub struct Machine {
     pub start: Option<CensusOpening>,
     /// Its slot at the end.
     pub end: CensusOpening,
-    /// Its terms from its last policy on, where labels are asked about.
+    /// Its terms from the policy that was in force at the begin on, where labels are asked about.
     pub terms: Option<TermsPart>,
 }
 

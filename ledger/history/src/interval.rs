@@ -1,5 +1,6 @@
 //! Proofs of all that is on record about one machine between two times.
 
+mod beacons;
 mod build;
 mod evidence;
 mod format;
@@ -11,12 +12,16 @@ mod terms;
 mod verify;
 mod zones;
 
+pub use self::beacons::BeaconStampFlaw;
 pub(crate) use self::build::Maker;
 pub use self::build::{NotProven, OPENED_MAX, Request, prove};
 pub(crate) use self::format::VERSION;
-pub use self::format::{CensusPart, Evidence, IntervalProof, PROOF_BYTES_MAX, Stamp, StampedNote, TermsPart};
+pub use self::format::{
+    BeaconStamp, BeaconStamps, CensusPart, Evidence, IntervalProof, LoggedToken, PROOF_BYTES_MAX, Stamp, StampedNote,
+    TermsPart,
+};
 pub use self::refused::{CensusEnd, IntervalRefused, MalformedTree};
-pub use self::statement::{Gap, IntervalStatement, ProvenTime, Strength, Term, TermKind};
+pub use self::statement::{Gap, IntervalStatement, NotBefore, ProvenTime, Strength, Term, TermKind};
 pub use self::store::{CensusChoice, Store, StoredCensus};
 pub(crate) use self::terms::Terms;
 pub use self::verify::{Trust, Witnesses, verify, verify_decoded};

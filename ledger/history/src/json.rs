@@ -4,7 +4,7 @@ use ledger_protocol::body::Label;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::census::{Status, Sums};
-use crate::interval::{Term, TermKind};
+use crate::interval::{ProvenTime, Term, TermKind};
 use crate::reading::Reading;
 
 /// A status by its name.
@@ -15,12 +15,12 @@ pub(crate) fn status<S: Serializer>(status: &Status, serializer: S) -> Result<S:
 /// The census at the start of an interval.
 #[derive(serde::Serialize)]
 struct Start {
-    clock: u64,
+    clock: ProvenTime,
     enrolled: bool,
 }
 
 /// Clock of the census at the start, and whether the agent had a slot then.
-pub(crate) fn start<S: Serializer>(start: &Option<(u64, bool)>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn start<S: Serializer>(start: &Option<(ProvenTime, bool)>, serializer: S) -> Result<S::Ok, S::Error> {
     start.map(|(clock, enrolled)| Start { clock, enrolled }).serialize(serializer)
 }
 
@@ -37,6 +37,12 @@ fn named(labels: &[Label]) -> Vec<Named<'_>> {
 /// Labels as objects, where they are shown.
 pub(crate) fn labels<S: Serializer>(labels: &Option<Vec<Label>>, serializer: S) -> Result<S::Ok, S::Error> {
     labels.as_deref().map(named).serialize(serializer)
+}
+
+/// Labels of one policy after the other.
+pub(crate) fn label_lists<S: Serializer>(lists: &Option<Vec<Vec<Label>>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let lists = lists.as_ref().map(|lists| lists.iter().map(|labels| named(labels)).collect::<Vec<_>>());
+    lists.serialize(serializer)
 }
 
 /// F field by field; `oldest` is null if no machine in the fleet has a quote.

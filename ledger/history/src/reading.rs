@@ -1,5 +1,6 @@
 //! What two quotes of one boot say about the time between them.
 
+use messages::Digest;
 use serde::Serialize;
 
 use crate::clock_info::ClockInfo;
@@ -7,6 +8,8 @@ use crate::clock_info::ClockInfo;
 /// One quote, as far as the reading goes. Only quotes that passed mean anything here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct QuoteFacts {
+    /// The EK–AK–id record that its verdict names.
+    pub binding: Digest,
     /// The TPM's clock and counters, `None` if the quote has none.
     pub clock: Option<ClockInfo>,
     /// IMA entries replayed when it was judged; 0 without a runtime policy.
@@ -44,6 +47,8 @@ pub enum Broken {
     ListRestarted,
     /// A quote has no clock and counters.
     NoClock,
+    /// The two verdicts name different bindings: another TPM or another key answered.
+    OtherTpm,
     /// The TPM was reset: the machine rebooted.
     Reset,
     /// The TPM was restarted or resumed.
@@ -72,9 +77,9 @@ const RESOLUTION_MS: u64 = 2_000;
 impl Reading {
     /// Reads two quotes of one agent, `second` the later one; `times` are those of their leaves.
     ///
-    /// Checks: both passed; both have a clock, safe; equal resetCount and restartCount; the clock advanced; the IMA
-    /// list of the second is not shorter. That it begins with the first's is for the verdicts between to say, each of
-    /// which went on from the state of the one before.
+    /// Checks: both passed; both are of one binding, since counters of two TPMs say nothing together; both have a clock,
+    /// safe; equal resetCount and restartCount; the clock advanced; the IMA list of the second is not shorter. That it
+    /// begins with the first's follows from the second verdict: its list replays to a register that only a reset clears.
     #[must_use]
     pub fn between(first: &QuoteFacts, second: &QuoteFacts, times: (u64, u64)) -> Self {
         let mut broken = Vec::new();
@@ -84,6 +89,7 @@ impl Reading {
         let mut drift = None;
         let mut one_boot = false;
         match (first.clock, second.clock) {
+            _ if first.binding != second.binding => broken.push(Broken::OtherTpm),
             (Some(one), Some(two)) => {
                 let same = one.reset_count == two.reset_count && one.restart_count == two.restart_count;
                 let checks = [
@@ -116,11 +122,11 @@ impl Reading {
             let reasons: Vec<&str> = self.broken.iter().map(|broken| broken.text()).collect();
             return format!("nothing is covered between the two quotes: {}", reasons.join("; "));
         }
-        let boot = "the machine did not reset or restart between the two quotes, and its registers only grew";
+        let boot = "the machine did not reset or restart between the two quotes";
         if self.measured {
             format!("{boot}; every event that its IMA policy measures is in the list that the second verdict accepted")
         } else {
-            format!("{boot}; no IMA list was judged, so nothing is said of what ran")
+            format!("{boot}; the two verdicts did not both judge an IMA list, so nothing is said of what ran")
         }
     }
 
@@ -145,6 +151,7 @@ impl Broken {
             Self::Failed => "one of the two did not pass",
             Self::ListRestarted => "the IMA list of the second is shorter than that of the first",
             Self::NoClock => "one of the two has no TPM clock",
+            Self::OtherTpm => "they are of two enrolled TPM keys",
             Self::Reset => "the TPM was reset, the machine rebooted",
             Self::Restarted => "the TPM was restarted or resumed",
             Self::Unsafe => "the TPM says that its clock may repeat",

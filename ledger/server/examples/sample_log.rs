@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ledger_protocol::Kind;
 use ledger_protocol::body::{Body, OperatorAction};
-use ledger_server::{KeyType, Ledger, LogConfig, init};
+use ledger_server::{ExportedBlobs, KeyType, Ledger, LogConfig, init};
 use messages::ledger::{AppendRequest, Group, IdempotencyKey, Item};
 use serde_bytes::ByteBuf;
 
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The entry of the receipt, out of the first bundle of an export.
 fn entry(data: &Path, export: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
-    ledger_server::export(data, export)?;
+    ledger_server::export(data, export, ExportedBlobs::Histories)?;
     let bundle = fs::read(export.join("tile/entries/000"))?;
     let entries = ledger_tlog::bundle::parse_entries(&bundle, ledger_tlog::tile::TILE_WIDTH)?;
     let entry = entries.get(usize::try_from(INDEX)?).ok_or("the log is too short")?;

@@ -4,6 +4,7 @@ pub(crate) mod monitoring;
 mod places;
 mod proofs;
 mod prune;
+mod pruned;
 mod reads;
 mod receipts;
 mod stamps;
@@ -45,6 +46,8 @@ pub(crate) fn routes(ledger: &Arc<Ledger>, public_read: bool) -> Vec<Route> {
         get("/ledger/v1/fleet/interval-proof", Access::READER, proofs::fleet),
         get("/ledger/v1/entries/:index", Access::READER, reads::entry),
         get("/ledger/v1/kept", Access::READER, reads::kept),
+        get("/ledger/v1/pruned/boundary", Access::READER, pruned::boundary),
+        get("/ledger/v1/pruned/histories", Access::READER, pruned::histories),
         get("/ledger/v1/proof/inclusion", Access::READER, reads::inclusion),
         get("/ledger/v1/proof/consistency", Access::READER, reads::consistency),
         get("/ledger/v1/checkpoints", Access::READER, reads::checkpoints),

@@ -17,6 +17,7 @@ pub(crate) mod keeping;
 pub(crate) mod proofs;
 pub(crate) mod recording;
 mod shelf;
+mod timestamps;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};

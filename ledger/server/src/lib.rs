@@ -53,7 +53,7 @@ pub use receipts::{ReceiptKeyError, ReceiptUnavailable};
 pub use segment::{BatchFlaw, ReadError};
 pub use service::{Config, Running, StartError, StopError, start};
 pub use stamping::{StampingAuthority, StampingAuthorityError, StampingConfig, StampingNameTaken};
-pub use static_export::{ExportError, ExportReport, export};
+pub use static_export::{ExportError, ExportReport, ExportedBlobs, export};
 pub use store::IndexError;
 pub use trust_files::{TrustFileError, certificates};
 pub use witnessing::{

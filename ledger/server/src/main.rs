@@ -14,8 +14,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger_server::{
-    Config, HistoriesConfig, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig, WitnessConfig,
-    certificates, export, fsck_showing, info_of, init, reindex_log,
+    Config, ExportedBlobs, HistoriesConfig, KeyType, LogConfig, Severity, StampingAuthority, StampingConfig,
+    WitnessConfig, certificates, export, fsck_showing, info_of, init, reindex_log,
 };
 use logging::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
@@ -217,6 +217,11 @@ struct Export {
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
 
+    /// With all blobs that the entries name (evidence, policies, certificates), so that verdicts can be judged
+    /// again; else with those that histories and times are computed with.
+    #[arg(long)]
+    blobs: bool,
+
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
@@ -346,13 +351,18 @@ fn run_init(arguments: &Init) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn run_export(arguments: &Export) -> Result<ExitCode, Box<dyn Error>> {
-    let report = export(&arguments.data, &arguments.out)?;
+    let blobs = if arguments.blobs { ExportedBlobs::All } else { ExportedBlobs::Histories };
+    let report = export(&arguments.data, &arguments.out, blobs)?;
     let mut out = io::stdout().lock();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
         let (origin, entries) = (&report.origin, report.tree_size);
-        writeln!(out, "{entries} entries of {origin}: {} files written, {} kept", report.written, report.kept)?;
+        let (written, kept, notes, stamps) = (report.written, report.kept, report.notes, report.stamps);
+        writeln!(
+            out,
+            "{entries} entries of {origin}: {written} tiles written, {kept} kept; {notes} notes, {stamps} time-stamps"
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,11 @@
-//! The log as a folder that any web server can serve: `checkpoint` and `tile/…` of C2SP tlog-tiles.
+//! The log as a folder that any web server can serve: `checkpoint` and `tile/…` of C2SP tlog-tiles, and beside
+//! them what an auditor recomputes histories with: notes, time-stamps, blobs.
 //!
 //! Everything is made anew from the entries, and the checkpoint is written only if their root is
 //! the one it signs: a folder with a new checkpoint has all that belongs to it. What is there and
 //! equal is left alone, so that exporting again costs reading, and little writing.
 
+mod companions;
 mod tiles;
 
 use std::fs::{self, File};
@@ -16,27 +18,43 @@ use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::tree::TreeHead;
 use serde::Serialize;
 
+use self::companions::Companions;
 use self::tiles::TileWriter;
 use crate::NoteFlaw;
 use crate::checkpoints::{PUBLIC_FILE, open_note};
 use crate::folder::Folder;
 use crate::identity::{IdentityError, load_verifier, origin_digest};
 use crate::levels::Levels;
-use crate::pruned::{Pruned, PrunedError, for_each_leaf};
+use crate::pruned::{Pruned, PrunedError, Snapshot, for_each_leaf};
 use crate::segment::{BatchFlaw, BatchReader, Segments, header, name};
+
+/// Which blobs an export has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExportedBlobs {
+    /// All that the entries name and the log keeps: evidence can be judged again from them.
+    All,
+    /// Those without which histories and times cannot be computed: named policies of the fleet, and tokens.
+    Histories,
+}
 
 /// What was exported.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExportReport {
-    /// Files that were there and equal.
+    /// Blobs that the target has of what the entries name, counted each time one is named.
+    pub blobs: u64,
+    /// Tiles and bundles that were there and equal.
     pub kept: u64,
+    /// Notes of checkpoints.
+    pub notes: u64,
     /// The log's name.
     pub origin: String,
     /// Root of the exported tree.
     pub root: String,
+    /// RFC 3161 stamps.
+    pub stamps: u64,
     /// Entries exported.
     pub tree_size: u64,
-    /// Files written.
+    /// Tiles and bundles written.
     pub written: u64,
 }
 
@@ -126,7 +144,7 @@ pub enum ExportError {
 ///
 /// # Errors
 /// [`ExportError`].
-pub fn export(data: &Path, out: &Path) -> Result<ExportReport, ExportError> {
+pub fn export(data: &Path, out: &Path, blobs: ExportedBlobs) -> Result<ExportReport, ExportError> {
     let key = load_verifier(data).map_err(ExportError::Identity)?;
     let public = data.join(PUBLIC_FILE);
     let note = match fs::read(&public) {
@@ -142,15 +160,41 @@ pub fn export(data: &Path, out: &Path) -> Result<ExportReport, ExportError> {
     let failed = |source| ExportError::Io { operation: "make", path: out.to_owned(), source };
     fs::create_dir_all(out).map_err(failed)?;
     let mut tiles = TileWriter::new(out.to_owned(), covered);
-    let first = pruned_leaves(data, tree_size, |leaf| tiles.append_pruned(leaf))?;
-    read_entries(data, &key, first..tree_size, |entry| tiles.append(entry, leaf_hash(entry)))?;
+    let mut companions = Companions::new(data, out, blobs);
+    let pruned = pruned_leaves(data, tree_size, |leaf| tiles.append_pruned(leaf))?;
+    let (first, minimum) = pruned.as_ref().map_or((0, 0), |(pruned, _)| (pruned.first, pruned.minimum_index));
+    let mut bodiless = Vec::new();
+    let mut index = first;
+    read_entries(data, &key, first..tree_size, |entry| {
+        if index < minimum {
+            bodiless.push((index, entry.to_vec()));
+        }
+        index += 1;
+        companions.entry(entry)?;
+        tiles.append(entry, leaf_hash(entry))
+    })?;
     let found = tiles.finish()?;
     if found != head {
         return Err(ExportError::Root { tree_size, signed: head.root, found: found.root });
     }
+    companions.notes(tree_size)?;
+    companions.stamps(tree_size)?;
+    // A target that has had the entries before they were pruned has them still.
+    if let Some((pruned, snapshot)) = pruned.filter(|_| covered < first) {
+        companions.pruned(&pruned, &snapshot, &bodiless)?;
+    }
     publish(out, &note)?;
-    let (kept, written) = tiles.counts();
-    Ok(ExportReport { kept, origin: key.name().to_string(), root: head.root.to_string(), tree_size, written })
+    let ((kept, written), companions) = (tiles.counts(), companions.counts());
+    Ok(ExportReport {
+        blobs: companions.blobs,
+        kept,
+        notes: companions.notes,
+        origin: key.name().to_string(),
+        root: head.root.to_string(),
+        stamps: companions.stamps,
+        tree_size,
+        written,
+    })
 }
 
 fn head_of(note: &[u8], path: &Path, key: &NoteVerifier) -> Result<TreeHead, ExportError> {
@@ -170,16 +214,16 @@ fn covered(out: &Path, key: &NoteVerifier, tree_size: u64) -> Result<u64, Export
     if found > tree_size { Err(ExportError::Newer { path, found, tree_size }) } else { Ok(found) }
 }
 
-/// Shows the leaves of pruned entries; returns how many there are.
+/// Shows the leaves of pruned entries; returns what is known of them, if there are any.
 fn pruned_leaves(
     data: &Path,
     tree_size: u64,
     mut visit: impl FnMut(Hash) -> Result<(), ExportError>,
-) -> Result<u64, ExportError> {
+) -> Result<Option<(Pruned, Snapshot)>, ExportError> {
     let failed = |path: PathBuf| move |source| ExportError::Io { operation: "read", path, source };
     let root = Folder::open(data).map_err(failed(data.to_owned()))?;
-    let Some((pruned, _)) = Pruned::load(&root).map_err(ExportError::Pruned)? else {
-        return Ok(0);
+    let Some((pruned, snapshot)) = Pruned::load(&root).map_err(ExportError::Pruned)? else {
+        return Ok(None);
     };
     let path = root.file(LEVELS);
     let mut done = Ok(());
@@ -191,7 +235,7 @@ fn pruned_leaves(
         })
     });
     read.map_err(failed(path))?;
-    done.map(|()| pruned.first)
+    done.map(|()| Some((pruned, snapshot)))
 }
 
 /// Shows the entries of `range`, in order, from segments whose checksums are right.

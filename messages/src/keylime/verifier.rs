@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{AttestationStatus, OperationalState};
-use crate::{AgentId, Digest, UnixMillis};
+use crate::{AgentId, Digest, FindingText, UnixMillis};
 
 /// Results of `GET /version` at the verifier and the registrar.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -155,6 +155,9 @@ pub struct AgentStatus {
     pub severity_level: Option<u8>,
     /// `component.event` of the last failure.
     pub last_event_id: Option<String>,
+    /// What that failure says, in its parts. An addition to the Keylime answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_finding: Option<FindingText>,
     /// Passed attestations since the add.
     pub attestation_count: u64,
     /// Seconds since 1970 of the last quote received; 0 before the first.

@@ -1,7 +1,9 @@
 //! The command line: what is asked, and the exit codes.
 
 mod arguments;
+mod progress;
 mod proofs;
+mod telling;
 mod whole;
 
 use std::{
@@ -115,7 +117,8 @@ fn run_verify(arguments: &VerifyArguments) -> Result<u8, Failure> {
     let policy_signers = signers.as_ref();
     let (roots, stamps) = (roots.as_ref(), stamps.as_ref());
     let question = Question { log_key: &log_key, roots, agent, from, to, policy_signers, witnesses, stamps };
-    if arguments.bundle.is_file() {
+    // A bundle is a directory; whatever else there is, or is not, is read as a proof.
+    if !arguments.bundle.is_dir() {
         return proofs::run_verify(arguments, &question);
     }
     let report = verify::verify(&arguments.bundle, &question);

@@ -5,7 +5,7 @@ mod words;
 
 use ledger_history::fleet::{self, FleetProof, FleetStatement};
 use ledger_history::interval::{
-    self, IntervalProof, IntervalRefused, IntervalStatement, ProvenTime, Strength, Trust, Witnesses,
+    self, IntervalProof, IntervalRefused, IntervalStatement, NotBefore, ProvenTime, Strength, Trust, Witnesses,
 };
 use ledger_timestamp::Authorities;
 use ledger_tlog::key::NoteVerifier;
@@ -131,6 +131,7 @@ fn verify_interval(
     let agent = question.agent.unwrap_or(&proof.agent);
     let statement = interval::verify_decoded(&proof, agent, trust)?;
     weigh(question, statement.times, &statement.committed_by, &mut report.unchecked);
+    report.unchecked.extend(contradiction(&statement).map(str::to_owned));
     if let Some(evidence) = evidence {
         match full::judge(&proof, statement.quotes, evidence) {
             Ok(checks) => report.checks = checks,
@@ -138,6 +139,23 @@ fn verify_interval(
         }
     }
     Ok(Stated::Interval(Box::new(statement)))
+}
+
+/// Witnesses and authorities that cannot both be right: what rests on either of them then bounds nothing.
+fn contradiction(of: &IntervalStatement) -> Option<&'static str> {
+    let by = |strength| of.committed_by.iter().find(|time| time.strength == strength).map(|time| time.seconds);
+    let ahead = of.not_before.iter().any(NotBefore::is_contradicted);
+    let witnessed = of.after.or(of.last).filter(|_| of.times == Strength::Witnessed);
+    let behind = by(Strength::Stamped).zip(witnessed).is_some_and(|(stamped, quote)| stamped < quote);
+    match (ahead, behind) {
+        (true, _) => {
+            Some("your authorities stamped later than your witnesses saw what contains the stamp: one of them is wrong")
+        }
+        (_, true) => {
+            Some("your authorities stamped earlier than your witnesses saw what was stamped: one of them is wrong")
+        }
+        _ => None,
+    }
 }
 
 fn verify_fleet(

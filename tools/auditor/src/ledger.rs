@@ -5,6 +5,7 @@ mod tls;
 
 use std::{fmt, io, time::Duration};
 
+use ledger_history::fleet::Selection;
 use messages::{
     AgentId, Digest, UnixMillis,
     cbor::{self, CborError},
@@ -89,6 +90,7 @@ fn escaped(text: &str) -> String {
 fn hint(status: u16) -> &'static str {
     match status {
         401 | 403 => "; use a client certificate with the auditor's role",
+        410 => "; it was pruned",
         404 => "; is the id right, and is this the ledger's address?",
         503 => "; it is not ready, try again in a minute",
         _ => "",
@@ -108,6 +110,14 @@ impl Ledger {
     /// # Errors
     /// [`LedgerUnavailable::Url`] or [`LedgerUnavailable::Tls`]. Nothing is sent yet.
     pub fn new(url: &str, files: &TlsFiles) -> Result<Self, LedgerUnavailable> {
+        Self::answering(url, files, TIMEOUT)
+    }
+
+    /// As [`Self::new`], with the longest wait for one answer, its body included.
+    ///
+    /// # Errors
+    /// [`LedgerUnavailable::Url`] or [`LedgerUnavailable::Tls`]. Nothing is sent yet.
+    pub fn answering(url: &str, files: &TlsFiles, within: Duration) -> Result<Self, LedgerUnavailable> {
         let malformed = || LedgerUnavailable::Url { url: url.to_owned() };
         let uri: Uri = url.parse().map_err(|_| malformed())?;
         // Without TLS anyone on the way could withhold entries, and the client would not be known.
@@ -117,7 +127,7 @@ impl Ledger {
         let tls = files.config().map_err(LedgerUnavailable::Tls)?;
         let config = Agent::config_builder()
             .tls_config(tls)
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(within))
             .max_redirects(0)
             .proxy(None)
             .http_status_as_error(false)
@@ -210,22 +220,36 @@ impl Ledger {
         self.get(&format!("/ledger/v1/agents/{agent}/interval-proof?{query}"), PROOF_BYTES_MAX)
     }
 
-    /// A proof of what all machines did, as bytes; unverified. With a label, `name=value`, the machines that have it
-    /// are opened, else those on which something went wrong.
+    /// A proof of what all machines did, as bytes; unverified.
     ///
     /// # Errors
     /// [`LedgerUnavailable`]; with status 503 while there is no census.
-    pub fn fleet_proof(&self, (from, to): (u64, u64), label: Option<&str>) -> Result<Vec<u8>, LedgerUnavailable> {
-        let label = label.map(|label| format!("&label={}", escaped(label))).unwrap_or_default();
-        self.get(&format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}{label}"), PROOF_BYTES_MAX)
+    pub fn fleet_proof(&self, (from, to): (u64, u64), shown: &Selection) -> Result<Vec<u8>, LedgerUnavailable> {
+        let shown = match shown {
+            Selection::All => "&all=1".to_owned(),
+            Selection::Exceptions => String::new(),
+            Selection::Label(name, value) => format!("&label={}", escaped(&format!("{name}={value}"))),
+        };
+        self.get(&format!("/ledger/v1/fleet/interval-proof?from={from}&to={to}{shown}"), PROOF_BYTES_MAX)
     }
 
     /// A tile or a bundle of entries by its path, `None` if the ledger does not serve it.
     ///
     /// # Errors
-    /// [`LedgerUnavailable`].
+    /// [`LedgerUnavailable`]; with status 410 if its entries were pruned.
     pub fn resource(&self, path: &str) -> Result<Option<Vec<u8>>, LedgerUnavailable> {
         match self.get(&format!("/{path}"), BUNDLE_BYTES_MAX) {
+            Err(LedgerUnavailable::Status { status: 404, .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// What the API answers under a path with its query, `None` if there is no such thing or it was pruned.
+    ///
+    /// # Errors
+    /// [`LedgerUnavailable`].
+    pub(crate) fn api(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, LedgerUnavailable> {
+        match self.get(path, bytes_max) {
             Err(LedgerUnavailable::Status { status: 404 | 410, .. }) => Ok(None),
             answer => answer.map(Some),
         }

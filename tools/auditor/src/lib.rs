@@ -6,6 +6,7 @@ pub mod bundle;
 mod cause;
 pub mod cli;
 mod clock;
+mod entropy;
 pub mod export;
 pub mod extract;
 mod hashes;

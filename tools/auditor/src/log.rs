@@ -1,5 +1,8 @@
 //! A whole log as it can be read: a ledger's address, its data directory, an exported folder, a mirror.
 
+mod leaves;
+mod notes;
+mod pruned;
 mod segments;
 
 use std::{
@@ -14,6 +17,8 @@ use ledger_tlog::{
 };
 use messages::Digest;
 
+pub use self::pruned::{Boundary, PrunedUnreadable};
+pub(crate) use self::pruned::{OutlivedHistories, kept_file};
 pub use self::segments::SegmentFlaw;
 use self::segments::Segments;
 use crate::{
@@ -38,6 +43,14 @@ enum Place {
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogUnreadable {
+    /// What the log says of its pruned entries is not usable.
+    #[error("{path} cannot be used")]
+    Boundary {
+        /// Where it stands.
+        path: String,
+        /// What is wrong.
+        source: PrunedUnreadable,
+    },
     /// A bundle of entries is none.
     #[error("{path} is no bundle of entries")]
     Bundle {
@@ -51,6 +64,14 @@ pub enum LogUnreadable {
     Folder {
         /// The folder.
         path: PathBuf,
+    },
+    /// A tile of hashes is none.
+    #[error("{path} is no tile of hashes")]
+    Hashes {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        source: MalformedTile,
     },
     /// A file cannot be read.
     #[error("cannot read {path}", path = path.display())]
@@ -66,6 +87,12 @@ pub enum LogUnreadable {
     /// Entries that the checkpoint covers are not there.
     #[error("{what} is not there, though the checkpoint covers it")]
     Missing {
+        /// Which.
+        what: String,
+    },
+    /// Entries were pruned.
+    #[error("{what} was pruned by the log's operator")]
+    Pruned {
         /// Which.
         what: String,
     },
@@ -104,6 +131,13 @@ impl Log {
         Err(LogUnreadable::Folder { path: path.to_owned() })
     }
 
+    /// The entries of a whole bundle as they are kept here, `None` if it is not there or is none.
+    pub(crate) fn whole_bundle(&self, number: u64) -> Option<Vec<Vec<u8>>> {
+        let (path, bytes, width) = self.bundle(0, number, u64::from(TILE_WIDTH)).ok()?;
+        let entries = parse_entries(&bytes, width).map_err(|source| LogUnreadable::Bundle { path, source }).ok()?;
+        Some(entries.into_iter().map(<[u8]>::to_vec).collect())
+    }
+
     /// A mirror, which may have no checkpoint yet.
     pub(crate) fn mirror(path: &Path) -> Self {
         Self(Place::Tiles(path.to_owned()))
@@ -125,20 +159,6 @@ impl Log {
                 read(&path.join("checkpoint"))?.ok_or_else(|| LogUnreadable::Missing { what: "checkpoint".to_owned() })
             }
             Place::Ledger(ledger) => Ok(ledger.checkpoint()?),
-        }
-    }
-
-    /// The note of the published checkpoint of a size, if it is kept here.
-    ///
-    /// # Errors
-    /// [`LogUnreadable`].
-    pub fn note(&self, size: u64) -> Result<Option<Vec<u8>>, LogUnreadable> {
-        match &self.0 {
-            Place::Data(path, _) | Place::Tiles(path) => read_note(path, size),
-            Place::Ledger(ledger) => match ledger.kept_checkpoint(size) {
-                Err(LedgerUnavailable::Status { status: 404, .. }) => Ok(None),
-                answer => Ok(answer.map(Some)?),
-            },
         }
     }
 
@@ -176,7 +196,22 @@ impl Log {
         while next < to {
             let number = next / tile_width;
             let width = to.saturating_sub(number * tile_width).min(tile_width);
-            let (path, bytes, width) = self.bundle(next, number, width)?;
+            let (path, bytes, width) = match self.bundle(next, number, width) {
+                Ok(found) => found,
+                Err(error @ (LogUnreadable::Missing { .. } | LogUnreadable::Pruned { .. })) => {
+                    // The first ones behind those that were pruned have no bundle.
+                    let end = to.min((number + 1) * tile_width);
+                    let Some(entries) = self.bodiless(next, end)? else { return Err(error) };
+                    for (index, entry) in (next..).zip(&entries) {
+                        if visit(index, entry).is_break() {
+                            return Ok(());
+                        }
+                    }
+                    next = end;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let entries = parse_entries(&bytes, width).map_err(|source| LogUnreadable::Bundle { path, source })?;
             for (index, entry) in (number * tile_width..).zip(entries) {
                 if index >= next && index < to && visit(index, entry).is_break() {
@@ -208,7 +243,12 @@ impl Log {
             let span = TileSpan::new(number, width).map_err(|source| LogUnreadable::Tile { index, source })?;
             path = TilePath::Entries(span).to_string();
             let bytes = match &self.0 {
-                Place::Ledger(ledger) => ledger.resource(&path)?,
+                Place::Ledger(ledger) => match ledger.resource(&path) {
+                    Err(LedgerUnavailable::Status { status: 410, .. }) => {
+                        return Err(LogUnreadable::Pruned { what: path });
+                    }
+                    answer => answer?,
+                },
                 Place::Data(folder, _) | Place::Tiles(folder) => read(&folder.join(&path))?,
             };
             if let Some(bytes) = bytes {
@@ -216,21 +256,6 @@ impl Log {
             }
         }
         Err(LogUnreadable::Missing { what: path })
-    }
-}
-
-/// A note in `checkpoints/`: in a ledger's directory those beyond 4,096 are in folders by their first size.
-fn read_note(path: &Path, size: u64) -> Result<Option<Vec<u8>>, LogUnreadable> {
-    let folder = path.join("checkpoints");
-    if let Some(note) = read(&folder.join(size.to_string()))? {
-        return Ok(Some(note));
-    }
-    let Ok(listed) = fs::read_dir(&folder) else { return Ok(None) };
-    let names = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let before = |name: &String| name.len() == 20 && name.parse::<u64>().is_ok_and(|first| first <= size);
-    match names.filter(before).max() {
-        Some(name) => read(&folder.join(name).join(size.to_string())),
-        None => Ok(None),
     }
 }
 

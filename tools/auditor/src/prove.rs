@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ledger_history::interval::IntervalProof;
+use ledger_history::{fleet::Selection, interval::IntervalProof};
 use ledger_protocol::{
     Entry, Kind,
     body::{Body, Enrol, PolicyBody, QuoteBody, Verdict},
@@ -32,8 +32,8 @@ pub struct Ask {
 /// Whom a proof is about.
 #[derive(Clone, Debug)]
 pub enum About {
-    /// All machines; those with the label, `name=value`, are shown one by one, else those on which something went wrong.
-    Fleet(Option<String>),
+    /// All machines, of which those that are selected are shown one by one.
+    Fleet(Selection),
     /// One machine.
     Machine {
         /// Its id.
@@ -90,7 +90,7 @@ pub fn prove(maker: &Maker<'_>, ask: &Ask) -> Result<Vec<u8>, NotMade> {
         (Maker::Ledger(ledger), About::Machine { agent, gap, boots, full }) => {
             ledger.interval_proof(agent, ask.interval, *gap, (*boots, *full))?
         }
-        (Maker::Ledger(ledger), About::Fleet(label)) => ledger.fleet_proof(ask.interval, label.as_deref())?,
+        (Maker::Ledger(ledger), About::Fleet(selection)) => ledger.fleet_proof(ask.interval, selection)?,
         (Maker::Copy(log), _) => rebuild::prove(log, ask)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::ControlFlow,
     rc::Rc,
     str::FromStr,
@@ -10,14 +10,14 @@ use std::{
 
 use ledger_history::{
     census::{Census, CensusRow, Clock},
-    fleet::{self, FleetRequest, Selection},
+    fleet::{self, FleetRequest},
     history::{History, PushError, Step},
-    interval::{self, CensusChoice, NotProven, Request, Store, StoredCensus},
+    interval::{self, CensusChoice, NotProven, Request, Stamp, StampedNote, Store, StoredCensus},
     node::{Leaf, Node},
 };
 use ledger_protocol::{
     Entry, EntryError, EntryRef, Kind,
-    body::{Body, CensusBody, CheckpointBody, Genesis},
+    body::{Body, CensusBody, CheckpointBody, Genesis, TimestampBody},
 };
 use ledger_tlog::{
     checkpoint::{Checkpoint, CheckpointRejected},
@@ -25,8 +25,10 @@ use ledger_tlog::{
     hash::Hash,
     key::NoteVerifier,
     note::Note,
+    tree::tree_head,
 };
 use messages::{AgentId, Digest};
+use serde_bytes::ByteBuf;
 
 use crate::{
     hashes::{HashFiles, HashesLost},
@@ -60,18 +62,21 @@ pub enum NotRebuilt {
     /// The hashes of the tree could not be kept.
     #[error("the hashes of the log's tree cannot be kept in a temporary file")]
     Hashes(#[source] HashesLost),
-    /// The label is none.
-    #[error("{label:?} is no label; expected name=value")]
-    Label {
-        /// What was given.
-        label: String,
-    },
     /// The log cannot be read.
     #[error("the copy of the log cannot be read")]
     Log(#[source] LogUnreadable),
     /// The copy does not have what a proof shows.
     #[error("the copy of the log does not have all that the proof shows")]
     Proof(#[source] Box<NotProven<NotKept>>),
+    /// Entries were pruned, and with them what the machines' trees are made of.
+    #[error(
+        "entries below {first} were pruned, and with them what the machines' trees are rebuilt from: ask the ledger \
+         (--ledger), whose histories outlive its entries, or use a mirror from before"
+    )]
+    Pruned {
+        /// The first entry that is there.
+        first: u64,
+    },
     /// An entry that no history can have.
     #[error("the histories do not take an entry")]
     Push(#[source] PushError),
@@ -114,20 +119,18 @@ pub(crate) fn prove(log: &Log, ask: &Ask) -> Result<Vec<u8>, NotRebuilt> {
     let (from, to) = ask.interval;
     let made = |source| NotRebuilt::Proof(Box::new(source));
     match &ask.about {
-        About::Fleet(label) => {
-            let selection = match label.as_deref().map(|label| (label, label.split_once('='))) {
-                None => Selection::Exceptions,
-                Some((_, Some((name, value)))) => Selection::Label(name.to_owned(), value.to_owned()),
-                Some((label, None)) => return Err(NotRebuilt::Label { label: label.to_owned() }),
-            };
-            let rebuilt = Rebuilt::of(log, (from, to), None)?;
+        About::Fleet(selection) => {
+            let selection = selection.clone();
+            let mut rebuilt = Rebuilt::of(log, (from, to), None)?;
+            rebuilt.choose_stamped(0)?;
             Ok(fleet::prove(&rebuilt, &FleetRequest { from, to, selection }).map_err(made)?.encode())
         }
         About::Machine { agent, gap, boots, full } => {
-            let rebuilt = Rebuilt::of(log, (from, to), Some(agent))?;
+            let mut rebuilt = Rebuilt::of(log, (from, to), Some(agent))?;
             let slot = rebuilt.history.slot(agent).ok_or_else(|| NotRebuilt::Agent { agent: agent.clone() })?;
+            let stamps = rebuilt.choose_stamped(slot)?;
             let (agent, gap_limit, boots, full) = (agent.clone(), *gap, *boots, *full);
-            let request = Request { agent, slot, from, to, gap_limit, boots, full, stamps: Vec::new() };
+            let request = Request { agent, slot, from, to, gap_limit, boots, full, stamps };
             Ok(interval::prove(&rebuilt, &request).map_err(made)?.encode())
         }
     }
@@ -136,8 +139,13 @@ pub(crate) fn prove(log: &Log, ask: &Ask) -> Result<Vec<u8>, NotRebuilt> {
 /// A log's histories, as far as one proof needs them: the tree of one machine, the censuses around the interval.
 struct Rebuilt<'a> {
     log: &'a Log,
-    note: Vec<u8>,
+    key: NoteVerifier,
+    /// The checkpoint that the proof is made under.
+    tree: (u64, Vec<u8>),
+    /// Entries that were read.
     size: u64,
+    /// Tokens that entries name, by the sizes of their checkpoints and the authorities' names.
+    stamped: BTreeMap<u64, BTreeMap<String, Digest>>,
     hashes: RefCell<HashFiles>,
     history: History,
     leaves: Vec<Leaf>,
@@ -149,6 +157,8 @@ struct Rebuilt<'a> {
     chain: Vec<u64>,
     /// Digests of the notes that checkpoint entries name.
     notes: HashMap<u64, Digest>,
+    /// Indices of time-stamps, with the operator's name for the authority.
+    timestamps: Vec<(u64, String)>,
     before: Option<Kept>,
     after: Option<Kept>,
     last: Option<Kept>,
@@ -167,6 +177,9 @@ struct Kept {
 impl<'a> Rebuilt<'a> {
     fn of(log: &'a Log, interval: (u64, u64), agent: Option<&AgentId>) -> Result<Self, NotRebuilt> {
         let note = log.checkpoint().map_err(NotRebuilt::Log)?;
+        if let Some(boundary) = log.boundary().map_err(NotRebuilt::Log)? {
+            return Err(NotRebuilt::Pruned { first: boundary.first });
+        }
         // How many entries there are is in the text; whether it is signed shows when the first entry has told the key.
         let parsed = Note::parse(&note).ok().and_then(|note| Checkpoint::parse(note.text()).ok());
         let stated = parsed.map_or(1, |checkpoint| checkpoint.tree_head().tree_size);
@@ -179,8 +192,10 @@ impl<'a> Rebuilt<'a> {
         let head = *opened.tree_head();
         let mut rebuilt = Self {
             log,
-            note,
+            key,
+            tree: (head.tree_size, note),
             size: head.tree_size,
+            stamped: BTreeMap::new(),
             hashes: RefCell::new(HashFiles::default()),
             history: History::new(),
             leaves: Vec::new(),
@@ -189,6 +204,7 @@ impl<'a> Rebuilt<'a> {
             terms: HashMap::new(),
             chain: Vec::new(),
             notes: HashMap::new(),
+            timestamps: Vec::new(),
             before: None,
             after: None,
             last: None,
@@ -237,6 +253,10 @@ impl<'a> Rebuilt<'a> {
             }
         } else if let (Kind::Checkpoint, Ok(body)) = (entry.kind, CheckpointBody::decode(&entry.body)) {
             self.notes.insert(body.tree_size, body.note);
+        } else if let (Kind::Timestamp, Ok(body)) = (entry.kind, TimestampBody::decode(&entry.body)) {
+            self.notes.insert(body.tree_size, body.note);
+            self.timestamps.push((index, body.tsa.clone()));
+            self.stamped.entry(body.tree_size).or_default().insert(body.tsa, body.token);
         }
         // A false census is none to make a proof from.
         if census.is_some_and(|census| census.is_true())
@@ -245,6 +265,44 @@ impl<'a> Rebuilt<'a> {
             self.keep_census(index, &body, from, to);
         }
         Ok(())
+    }
+
+    /// Makes the proof under the earliest stamped checkpoint that covers its last census, as a ledger does, so that the
+    /// stamps bound its time as closely as there are any; else under the newest. Returns the stamps on it.
+    fn choose_stamped(&mut self, slot: u32) -> Result<Vec<Stamp>, NotRebuilt> {
+        let has_slot = |kept: &&Kept| kept.rows.len() as u64 > u64::from(slot);
+        let end = self.after.as_ref().filter(has_slot).or(self.last.as_ref());
+        let Some(covered) = end.map(|end| end.index) else { return Ok(Vec::new()) };
+        let kept = self.log.stamped_sizes();
+        let sizes: BTreeSet<u64> = self.stamped.keys().copied().chain(kept).collect();
+        for size in sizes.into_iter().filter(|size| *size > covered && *size <= self.size) {
+            let (tokens, note) = (self.tokens(size)?, Store::note(self, size).ok());
+            let signed = |note: &Vec<u8>| self.is_signed(size, note);
+            if let (Some(note), false) = (note.filter(signed), tokens.is_empty()) {
+                self.tree = (size, note);
+                let stamp = |token| Stamp { note: StampedNote::Last, token: ByteBuf::from(token) };
+                return Ok(tokens.into_iter().map(stamp).collect());
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The tokens on a checkpoint: files beside the log, or else blobs that its entries name.
+    fn tokens(&self, size: u64) -> Result<Vec<Vec<u8>>, NotRebuilt> {
+        let tokens = self.log.tokens(size).map_err(NotRebuilt::Log)?;
+        if !tokens.is_empty() {
+            return Ok(tokens);
+        }
+        let named = self.stamped.get(&size).into_iter().flat_map(BTreeMap::values);
+        let found: Result<Vec<_>, _> = named.map(|digest| self.log.blob(digest)).collect();
+        Ok(found.map_err(NotRebuilt::Log)?.into_iter().flatten().collect())
+    }
+
+    /// Whether a note is this log's, over the entries that were read.
+    fn is_signed(&self, size: u64, note: &[u8]) -> bool {
+        let ours = tree_head(size, |level, start, out: &mut [Hash]| self.hashes.borrow().read(level, start, out));
+        let opened = Checkpoint::open(note, self.key.name().as_str(), &self.key, &[]);
+        opened.is_ok_and(|opened| ours.is_ok_and(|ours| ours == *opened.tree_head()))
     }
 
     fn keep_census(&mut self, index: u64, body: &CensusBody, from: u64, to: u64) {
@@ -327,7 +385,15 @@ impl Store for Rebuilt<'_> {
     }
 
     fn latest_note(&self) -> Result<(u64, Vec<u8>), NotKept> {
-        Ok((self.size, self.note.clone()))
+        Ok(self.tree.clone())
+    }
+
+    fn timestamps(&self, tree_size: u64) -> Result<Vec<u64>, NotKept> {
+        let below = self.timestamps.iter().filter(|(index, _)| *index < tree_size);
+        let last: BTreeMap<&str, u64> = below.map(|(index, tsa)| (tsa.as_str(), *index)).collect();
+        let mut indices: Vec<u64> = last.into_values().collect();
+        indices.sort_unstable();
+        Ok(indices)
     }
 
     fn census(&self, choice: CensusChoice, slot: u32, _tree_size: u64) -> Result<Option<StoredCensus>, NotKept> {

@@ -1,7 +1,9 @@
 //! A whole log read from its first entry: everything that follows from the entries computed again.
 
 mod evidence;
+mod pruned;
 mod reader;
+mod stamps;
 
 use std::ops::ControlFlow;
 
@@ -9,6 +11,8 @@ use ledger_tlog::{checkpoint::Checkpoint, key::NoteVerifier};
 use serde::Serialize;
 
 pub(crate) use self::evidence::Runs;
+pub use self::pruned::PrunedPart;
+pub(crate) use self::pruned::{TakenUp, take_up};
 pub(crate) use self::reader::Reader;
 use crate::{
     cause,
@@ -57,6 +61,14 @@ impl Findings {
         }
     }
 
+    fn conclusion(&self) -> Conclusion {
+        match (self.false_count, self.unchecked_count) {
+            (0, 0) => Conclusion::Verified,
+            (0, _) => Conclusion::NotFullyChecked,
+            _ => Conclusion::False,
+        }
+    }
+
     pub(crate) fn refute(&mut self, check: &'static str, index: impl Into<Option<u64>>, text: String) {
         self.add(Finding { check, index: index.into(), text, is_false: true });
     }
@@ -77,6 +89,8 @@ pub struct ReplayReport {
     pub log: String,
     /// What was counted.
     pub counts: Counts,
+    /// What is told of the entries before the first that was read, if any were pruned.
+    pub pruned: Option<PrunedPart>,
     /// What is false or could not be checked.
     pub findings: Findings,
 }
@@ -129,14 +143,20 @@ pub fn replay(
     let note = log.checkpoint()?;
     let mut reader = Reader::new(log_key.clone());
     let mut runs = Runs::default();
+    let mut pruned = None;
     match Checkpoint::open(&note, log_key.name().as_str(), log_key, &[]) {
         Err(error) => findings.refute("checkpoint", None, cause::chain(&error)),
         Ok(opened) => {
             let head = *opened.tree_head();
             let size = head.tree_size;
-            progress(0, size);
+            if let Some(boundary) = log.boundary()? {
+                let taken = take_up((log, log), log_key, &boundary, size, &mut runs, &mut findings)?;
+                (reader, pruned) = (taken.reader, Some(taken.part));
+            }
+            let from = reader.head().tree_size;
+            progress(from, size);
             let mut taken = Ok(());
-            log.read(0, size, |index, bytes| {
+            log.read(from, size, |index, bytes| {
                 taken = reader.take(log, index, bytes, &mut findings);
                 if let Some(question) = question {
                     runs.take(log, index, bytes, question, false, &mut findings);
@@ -157,16 +177,42 @@ pub fn replay(
                     format!("the entries have the root {}; the checkpoint of {size} signs {}", found.root, head.root);
                 findings.refute("root", None, text);
             }
+            if let Some(part) = &mut pruned {
+                part.census = reader.first_census();
+                tell_pruned(part, &mut findings);
+            }
         }
     }
     let counts = Counts { judged: runs.judged(), ..reader.counts() };
-    let conclusion = match (findings.false_count, findings.unchecked_count) {
-        (0, 0) => Conclusion::Verified,
-        (0, _) => Conclusion::NotFullyChecked,
-        _ => Conclusion::False,
-    };
+    let conclusion = findings.conclusion();
     let log = log_key.name().to_string();
-    Ok(ReplayReport { format: "attestry-audit-replay/1", conclusion, log, counts, findings })
+    Ok(ReplayReport { format: "attestry-audit-replay/1", conclusion, log, counts, pruned, findings })
+}
+
+/// What cannot be known any more of a pruned log.
+fn tell_pruned(part: &PrunedPart, findings: &mut Findings) {
+    let PrunedPart { first, policy_index, .. } = *part;
+    if let (Some(of), None) = (part.histories_of, part.census) {
+        let text = format!("no census is on record behind entry {of}; what histories were before it is the log's word");
+        findings.doubt("histories", of, text);
+    }
+    let text =
+        format!("the entries below were pruned, as entry {policy_index} says; claims are about those from {first} on");
+    findings.doubt(PRUNED, first, text);
+}
+
+impl ReplayReport {
+    /// Takes a log from where its operator has pruned it, as was announced: what that leaves open stays in
+    /// [`pruned`](Self::pruned), and is no reason not to call the rest verified.
+    pub fn allow_pruned(&mut self) {
+        let Some(part) = self.pruned else { return };
+        let told =
+            |finding: &Finding| finding.check == PRUNED && !finding.is_false && finding.index == Some(part.first);
+        let before = self.findings.list.len();
+        self.findings.list.retain(|finding| !told(finding));
+        self.findings.unchecked_count -= (before - self.findings.list.len()) as u64;
+        self.conclusion = self.findings.conclusion();
+    }
 }
 
 /// Writes the report for a person.
@@ -176,15 +222,20 @@ pub fn render(report: &ReplayReport) -> String {
     let first = report.findings.list.iter().find(|finding| finding.is_false).or(report.findings.list.first());
     let text = first.map_or_else(String::new, |finding| format!("{}: {}", finding.check, finding.text));
     let mut out = match report.conclusion {
-        Conclusion::Verified => {
-            format!("VERIFIED: all {entries} entries of {} and what follows from them.\n", report.log)
-        }
+        Conclusion::Verified => match &report.pruned {
+            None => format!("VERIFIED: all {entries} entries of {} and what follows from them.\n", report.log),
+            Some(part) => format!(
+                "VERIFIED from entry {} on: {entries} entries of {} and what follows from them.\n",
+                part.first, report.log
+            ),
+        },
         Conclusion::False => format!("FALSE: {text}.\n"),
         Conclusion::NotFullyChecked => format!("NOT FULLY CHECKED: nothing is false, but {text}.\n"),
     };
     out.push_str(&format!(
         "\n  {entries} entries, {machines} machines, {quotes} quotes, {verdicts} verdicts ({judged} judged again), {notes} checkpoints opened, {censuses} censuses computed\n"
     ));
+    out.push_str(&report.pruned.map(|part| words_of(&part)).unwrap_or_default());
     let Findings { list, false_count, unchecked_count } = &report.findings;
     if !list.is_empty() {
         out.push_str(&format!("  {false_count} false, {unchecked_count} unchecked:\n"));
@@ -196,3 +247,22 @@ pub fn render(report: &ReplayReport) -> String {
     }
     out
 }
+
+/// What is said of the entries that were pruned.
+fn words_of(part: &PrunedPart) -> String {
+    let PrunedPart { first, policy_index, kept, .. } = part;
+    let histories = match (part.histories_of, part.census) {
+        (None, _) => "no histories outlived them".to_owned(),
+        (Some(of), None) => format!("histories before entry {of} are the log's word"),
+        (Some(of), Some(census)) => format!(
+            "histories before entry {of} are the log's word, out of which the census in entry {census} and all later ones come"
+        ),
+    };
+    format!(
+        "  entries below {first} were pruned, as entry {policy_index} says: their hashes are under the checkpoint, {kept} small \
+         ones were kept;\n  where chains stood is the log's word, each end a leaf; {histories}\n"
+    )
+}
+
+/// The check about entries that were pruned.
+const PRUNED: &str = "pruned";

@@ -1,5 +1,7 @@
 //! What follows for the machine: when it passed, failed, was unknown or not enrolled.
 
+mod failing;
+
 use ledger_protocol::body::{ReleasePhase, VerdictResult};
 use messages::UnixMillis;
 use serde::{Serialize, Serializer};
@@ -8,6 +10,8 @@ use crate::{
     history::{Decoded, History, InForce},
     verify::Findings,
 };
+
+pub use failing::Reason;
 
 /// The interval asked about; an open end means as far as the bundle reaches.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +93,10 @@ pub struct Statement {
     pub periods: Vec<Period>,
     /// What the run holds, as counts.
     pub counts: Counts,
+    /// Why verdicts failed, in the log's order, whole run.
+    pub reasons: Vec<Reason>,
+    /// How many more reasons there are.
+    pub reasons_cut: u64,
 }
 
 /// Times that a quorum of witnesses vouches for, by their own clocks, to the second.
@@ -181,6 +189,7 @@ pub(crate) fn draw(
     let periods = periods(history, start, end);
     let sum = |state| periods.iter().filter(|p| p.state == state).map(|p| p.to.ms_since(p.from)).sum();
     let policy = history.in_force(last_position).policy;
+    let (reasons, reasons_cut) = failing::reasons(history);
     Some(Statement {
         from: start,
         to: end,
@@ -201,6 +210,8 @@ pub(crate) fn draw(
         unknown_ms: sum(MachineState::Unknown),
         not_enrolled_ms: sum(MachineState::NotEnrolled),
         counts: count(history, findings),
+        reasons,
+        reasons_cut,
         periods,
     })
 }

@@ -118,7 +118,8 @@ pub(crate) fn render_check(check: &Check, out: &mut String) {
 
 fn state(statement: &Statement, out: &mut String) {
     let (from, to) = (instant::format(statement.from), instant::format(statement.to));
-    line_to(out, format_args!("\nFrom {from} to {to}, times {}:", statement.clock));
+    out.push('\n');
+    line_to(out, format_args!("From {from} to {to}, times {}:", statement.clock));
     if !statement.labels.is_empty() {
         line_to(out, format_args!("  labels        {}", statement.labels.join(", ")));
     }
@@ -176,5 +177,16 @@ fn state(statement: &Statement, out: &mut String) {
 
 fn line_to(out: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a text cannot fail.
-    let _ = writeln!(out, "{line}");
+    let _ = writeln!(out, "{}", one_line(&line.to_string()));
+}
+
+/// A line without what could make it look like two, or another: reasons, names and paths are a stranger's words.
+pub(crate) fn one_line(text: &str) -> String {
+    let hidden = |c: char| {
+        // Separators, joiners and marks of direction, which are no control characters.
+        let unseen =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        c.is_control() || unseen
+    };
+    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -13,6 +13,7 @@ mod releases;
 mod run;
 pub(crate) use run::{judge, read_entry};
 mod stamps;
+pub(crate) use stamps::stamp_flaw;
 mod verdicts;
 mod witnesses;
 

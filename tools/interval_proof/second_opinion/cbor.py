@@ -149,6 +149,15 @@ def array_of(shape):
     return read
 
 
+def some_of(shape):
+    """An array of one at least."""
+    def read(item):
+        if item == []:
+            raise Malformed("expected one element at least")
+        return array_of(shape)(item)
+    return read
+
+
 def record(**fields):
     """An array of these items in this order, as an object with these names."""
     names, shapes = list(fields), list(fields.values())

@@ -7,7 +7,7 @@ from .cbor import (Malformed, agent_id, any_item, array_of, bstr, decode, digest
                    up_to)
 from .merkle import leaf_hash, sha256
 
-ENROL, QUOTE, VERDICT, CENSUS, POLICY, RETIRE, MAINTENANCE = 1, 2, 3, 7, 8, 10, 13
+ENROL, QUOTE, VERDICT, TIMESTAMP, CENSUS, POLICY, RETIRE, MAINTENANCE = 1, 2, 3, 6, 7, 8, 10, 13
 BYTES_MAX = 65_535
 PASS = 0
 
@@ -23,6 +23,7 @@ VERDICT_BODY = record(
     quote=digest, result=up_to(2),
     findings=array_of(record(component=tstr, event=tstr, severity=uint, text=tstr)),
     policies=array_of(digest), binding=digest, appraiser=tstr, ima_state=record(count=uint, running=bstr))
+TIMESTAMP_BODY = record(tree_size=uint, note=digest, token=digest, tsa=tstr, gen_time=uint)
 CENSUS_BODY = record(prefix_size=uint, sums=sized(68), root=digest, epoch=uint)
 AGENT_POLICY = record(
     scope=up_to(0), interval_ms=uint, tolerance_ms=uint, hash_algs=array_of(tstr), enc_algs=array_of(tstr),
@@ -31,8 +32,8 @@ AGENT_POLICY = record(
 RETIRE_BODY = record(actor=tstr, reason=tstr)
 MAINTENANCE_BODY = record(start=uint, end=uint, reason=tstr, actor=tstr)
 
-BODIES = {ENROL: ENROL_BODY, QUOTE: QUOTE_BODY, VERDICT: VERDICT_BODY, CENSUS: CENSUS_BODY, POLICY: AGENT_POLICY,
-          RETIRE: RETIRE_BODY, MAINTENANCE: MAINTENANCE_BODY}
+BODIES = {ENROL: ENROL_BODY, QUOTE: QUOTE_BODY, VERDICT: VERDICT_BODY, TIMESTAMP: TIMESTAMP_BODY, CENSUS: CENSUS_BODY,
+          POLICY: AGENT_POLICY, RETIRE: RETIRE_BODY, MAINTENANCE: MAINTENANCE_BODY}
 TERMS = (ENROL, POLICY, RETIRE, MAINTENANCE)
 
 

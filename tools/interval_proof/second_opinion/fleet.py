@@ -2,7 +2,7 @@
 
 from . import form, ground
 from .entries import POLICY
-from .history import MISSED, Sums, census_root, id_hash
+from .history import MISSED, ZERO, Sums, census_root, id_hash
 from .refused import check
 from .statement import STATUS, labels
 
@@ -25,6 +25,7 @@ def verify(data, trust):
         start = ground.checkpoint(proof.start.note, "start", trust)
         ground.consistency(start, end, proof.start_to_end, "start to end")
         start_body = census(proof.start, start, last, "start")[1]
+        check(proof.start.clock.seconds < proof.start_second, "start-too-late", "the census is not before the interval")
         counts = of_sums(Sums.read(start_body.sums))
     sums = Sums.read(end_body.sums)
     total = difference(of_sums(sums), counts, "all machines")
@@ -43,6 +44,8 @@ def verify(data, trust):
         "end": ground.census_time(end, proof.end.clock), "committed_by": ground.committed_by(end_entry, last),
         "slots": proof.end.slots, "sums": all_sums(sums), "total": named(total), "machines": machines,
         "others": proof.end.slots - len(machines), "rest": named(rest), "others_missed": others_missed,
+        "labels_complete": len(machines) == proof.end.slots and all(
+            machine["labels"] is not None and machine["labels_before"] is not None for machine in machines),
     }
 
 
@@ -65,18 +68,31 @@ def one(machine, start_body, end_body):
         check(before is None or before.agent == owner, "census-row", f"{what} at the start")
         counts = of_sums(Sums.of_row(before)) if before else counts
     total = difference(of_sums(Sums.of_row(row)), counts, what)
-    stated_labels = None
+    stated_labels, labels_before = None, None
     if machine.terms is not None:
         terms = ground.Terms(machine.terms, machine.agent)
         terms.ends_at(row.terms)
-        policies = terms.below(None, POLICY)
-        stated_labels = labels(policies[-1].fields) if policies else []
+        lists = [labels(entry.fields) for entry in terms.below(None, POLICY)]
+        stated_labels = lists[-1] if lists else []
+        labels_before = earlier_labels(terms, lists, before)
     stated = {
         "agent": machine.agent, "slot": machine.slot, "known_at_start": before is not None,
         "at_end": STATUS[row.status], "last": row.aggregate.last if row.aggregate.n else None,
         "max_gap": row.aggregate.max_gap, "total": named(total), "labels": stated_labels,
+        "labels_before": labels_before,
     }
     return stated, total, row.status == MISSED
+
+
+def earlier_labels(terms, lists, before):
+    """Of the policies before the last, from the one in force at the start on; None if the terms begin behind it."""
+    folded = terms.at(before.terms if before else ZERO)
+    if folded is None:
+        return None
+    until_start = sum(entry.kind == POLICY for entry in terms.entries[:folded])
+    if not until_start and not terms.begins:
+        return None
+    return lists[max(0, until_start - 1):-1]
 
 
 def of_sums(sums):

@@ -1,7 +1,7 @@
 """The bytes of interval and fleet proofs: docs/spec/interval-proof.md sections 1 and 9."""
 
-from .cbor import (Malformed, Record, agent_id, array_of, bstr, decode, digest, nullable, record, sized, u32, uint,
-                   up_to)
+from .cbor import (Malformed, Record, agent_id, array_of, bstr, decode, digest, nullable, record, sized, some_of, u32,
+                   uint, up_to)
 from .history import Aggregate, Sums
 from .refused import Refused
 
@@ -21,11 +21,25 @@ OPENING = record(epoch=uint, clock=CLOCK, slots=u32, row=nullable(ROW), path=arr
 CENSUS_PART = record(index=uint, entry=bstr, inclusion=array_of(digest), opening=OPENING, note=bstr)
 TERMS = record(before=digest, entries=array_of(bstr))
 EVIDENCE = record(number=uint, index=uint, verdict=bstr, inclusion=array_of(digest), quote=bstr, beacon=nullable(bstr))
-INTERVAL_PROOF = record(
+INTERVAL_PARTS = dict(
     version=uint, agent=agent_id, slot=u32, start_second=uint, end_second=uint, gap_limit=uint,
     start=nullable(CENSUS_PART), end=CENSUS_PART, tree=bstr, terms=TERMS, evidence=array_of(EVIDENCE), note=bstr,
     start_to_end=array_of(digest), end_to_note=array_of(digest),
     stamps=array_of(record(note=up_to(2), token=bstr)), entries=array_of(bstr))
+BEACON_STAMPS = record(
+    tokens=some_of(record(index=uint, entry=bstr, note=bstr, token=bstr)),
+    beacons=some_of(record(number=uint, token=uint, inclusion=array_of(digest))))
+VERSION_1, VERSION_2 = record(**INTERVAL_PARTS), record(**INTERVAL_PARTS, beacon_stamps=BEACON_STAMPS)
+
+
+def interval_proof(item):
+    """One item more if there are time-stamps under beacons."""
+    if type(item) is list and len(item) == len(INTERVAL_PARTS) + 1:
+        return VERSION_2(item)
+    proof = VERSION_1(item)
+    proof.beacon_stamps = None
+    return proof
+
 
 FLEET_CENSUS = record(index=uint, entry=bstr, inclusion=array_of(digest), note=bstr, clock=CLOCK, slots=u32, top=digest)
 MACHINE = record(slot=u32, agent=agent_id, start=nullable(OPENING), end=OPENING, terms=nullable(TERMS))

@@ -97,6 +97,19 @@ class Terms:
     def ends_at(self, expected):
         check(self.values[-1] == expected, "terms-end", "the chain leads elsewhere than the row")
 
+    def at(self, value):
+        """How many entries are folded where the chain has this value; None if it never has."""
+        return self.values.index(value) if value in self.values else None
+
+    def policy(self, count):
+        """The last policy among the first `count` entries, unless an enrolment or retirement is behind it."""
+        governing = [entry for entry in self.entries[:count] if entry.kind != entries.MAINTENANCE]
+        return governing[-1] if governing and governing[-1].kind == entries.POLICY else None
+
+    def between(self, after, bound):
+        """Entries with a seq above `after` and below `bound`, each None for no limit."""
+        return [entry for entry in self.below(bound, *entries.TERMS) if after is None or entry.seq > after]
+
     def below(self, bound, *kinds):
         """Entries of these kinds with a seq below `bound`, or all of them."""
         return [entry for entry in self.entries if entry.kind in kinds and (bound is None or entry.seq < bound)]

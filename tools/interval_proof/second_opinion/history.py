@@ -145,9 +145,13 @@ def missed(start, end, policy, windows):
     """How many quotes were missed between two times in seconds, under a policy and with windows that count."""
     if policy is None or policy.interval_ms == 0:
         return 0
-    length = 1000 * end - 1000 * start
-    unplanned = length - planned(1000 * start, 1000 * end, windows)
+    start, end = milliseconds(start), milliseconds(end)
+    unplanned = end - start - planned(start, end, windows)
     return max(0, unplanned - policy.tolerance_ms) // policy.interval_ms
+
+
+def milliseconds(seconds):
+    return min(1000 * seconds, U64_MAX)
 
 
 def planned(start, end, windows):
@@ -158,5 +162,3 @@ def planned(start, end, windows):
         if begin < until:
             total, at = total + until - begin, until
     return total
-
-

@@ -1,6 +1,7 @@
 """Verification of the proof about one machine: docs/spec/interval-proof.md sections 3 and 5, in their order."""
 
 from . import entries, form, ground
+from .beacons import verify_beacons
 from .cbor import Malformed
 from .history import id_hash
 from .merkle import included, sha256
@@ -16,8 +17,9 @@ class Verified:
 
 def verify(data, agent, trust):
     """The statement of a proof about `agent`, as JSON's values."""
-    proof = form.read(data, form.INTERVAL_PROOF)
-    check(proof.version == 1, "version", f"{proof.version}; expected 1")
+    proof = form.read(data, form.interval_proof)
+    version = 1 if proof.beacon_stamps is None else 2
+    check(proof.version == version, "version", f"{proof.version}; expected {version}")
     check(proof.agent == agent, "agent", f"{proof.agent}; expected {agent}")
     check(proof.start_second <= proof.end_second, "interval", "ends before it begins")
     found = Verified()
@@ -30,6 +32,7 @@ def verify(data, agent, trust):
     check_terms(found)
     check_evidence(found)
     found.stamps = verify_stamps(proof, trust)
+    found.not_before = verify_beacons(found)
     found.full_entries = check_full(found)
     return state(found)
 

@@ -2,7 +2,7 @@
 
 from . import ground
 from .entries import ENROL, MAINTENANCE, PASS, POLICY, RETIRE
-from .history import NO_LEAVES, missed, planned
+from .history import NO_LEAVES, U64_MAX, milliseconds, missed, planned
 from .notes import BadNote
 
 WINDOWS_MAX = 16
@@ -27,7 +27,7 @@ def state(found):
     pruned = [piece for piece in found.inside if piece.leaf is None]
     return {
         "agent": proof.agent, "slot": proof.slot, "from": proof.start_second, "to": proof.end_second, "until": until,
-        "committed_by": committed, "times": times,
+        "committed_by": committed, "times": times, "not_before": found.not_before,
         "quotes": total.n, "failed": total.fails, "missed": total.misses,
         "missed_at_end": missed_at_end(found, until["seconds"]), "resets": total.resets, "late": total.late,
         "before": found.leaf_before.time if found.leaf_before else None,
@@ -37,7 +37,7 @@ def state(found):
         "gaps_complete": not any(piece.aggregate.max_gap > proof.gap_limit for piece in pruned),
         "failures": [piece.leaf.time for piece in found.inside if piece.leaf and piece.aggregate.fails],
         "terms": [term(entry) for entry in found.terms.entries],
-        "at_end": STATUS[found.row.status], "end_clock": proof.end.opening.clock.seconds,
+        "at_end": STATUS[found.row.status], "end_clock": clock_of(proof.end.opening.clock, trust),
         "start": start(found),
         "readings": [reading(one, two, found) for one, two in zip(found.evidence, found.evidence[1:])],
         "full_entries": found.full_entries,
@@ -47,7 +47,12 @@ def state(found):
 def start(found):
     if found.start is None:
         return None
-    return {"clock": found.proof.start.opening.clock.seconds, "enrolled": found.start_row is not None}
+    clock = clock_of(found.proof.start.opening.clock, found.trust)
+    return {"clock": clock, "enrolled": found.start_row is not None}
+
+
+def clock_of(clock, trust):
+    return {"seconds": clock.seconds, "strength": "witnessed" if is_of_auditor(clock, trust) else "claimed"}
 
 
 def strength(leaves, trust):
@@ -58,9 +63,9 @@ def strength(leaves, trust):
     return "claimed"
 
 
-def is_of_auditor(leaf, trust):
-    """Whether the leaf's time rests on the auditor's own policy, asking for a witness at least."""
-    return bool(trust.policy and trust.policy.asks and leaf.basis == trust.policy.digest)
+def is_of_auditor(of, trust):
+    """Whether a leaf's or clock's time rests on the auditor's own policy, asking for a witness at least."""
+    return bool(trust.policy and trust.policy.asks and of.basis == trust.policy.digest)
 
 
 def windows_from(terms, leaf):
@@ -70,22 +75,23 @@ def windows_from(terms, leaf):
     return [(window.start, window.end) for window in counting[-WINDOWS_MAX:]]
 
 
-def policy_below(terms, bound):
-    """The policy in force right below a seq: the last one listed, unless an enrolment or retirement is after it."""
-    governing = terms.below(bound, ENROL, POLICY, RETIRE)
-    return governing[-1] if governing and governing[-1].kind == POLICY else None
+def policy_at(terms, leaf):
+    """The policy in force where the leaf was judged, as far as it is listed."""
+    folded = terms.at(leaf.terms)
+    return None if folded is None else terms.policy(folded)
 
 
 def missed_at_end(found, until):
-    """Missed from the last leaf up to the interval's end."""
-    pieces = found.inside or found.before
+    """Missed from the last leaf up to the interval's end; None where nothing shown says from or up to when."""
+    pieces, terms, after = found.inside or found.before, found.terms, found.leaf_after
+    bound = after.seq if after else None
     if not pieces:
-        return 0
-    leaf, terms = pieces[-1].leaf, found.terms
-    bound = found.leaf_after.seq if found.leaf_after else None
-    if any(entry.seq > leaf.seq for entry in terms.below(bound, ENROL)):
-        return 0
-    policy = policy_below(terms, bound)
+        asks = any(entry.kind == POLICY and entry.fields.interval_ms for entry in terms.between(None, bound))
+        return None if asks else 0
+    leaf = pieces[-1].leaf
+    if any(entry.kind in (ENROL, RETIRE) for entry in terms.between(leaf.seq, bound)):
+        return None
+    policy = policy_at(terms, after) if after else terms.policy(None)
     if policy is None:
         return 0
     return missed(leaf.time, max(until, leaf.time), policy.fields, windows_from(terms, leaf))
@@ -98,11 +104,11 @@ def gaps_over(found, until):
     def note(piece, end, leaf_after):
         begin = piece.aggregate.last
         windows = windows_from(terms, piece.leaf) if piece.leaf else []
-        policy = policy_below(terms, leaf_after.seq) if leaf_after and not leaf_after.aggregate.late else None
+        policy = policy_at(terms, leaf_after) if leaf_after and not leaf_after.aggregate.late else None
         gaps.append({
             "from": begin, "to": None if piece is last else end, "seconds": end - begin,
             "slack_ms": policy.fields.tolerance_ms if policy else None,
-            "planned_ms": planned(1000 * begin, 1000 * end, windows)})
+            "planned_ms": planned(milliseconds(begin), milliseconds(end), windows)})
 
     pieces = found.before[-1:] + found.inside + found.after[:1]
     last = pieces[-1] if pieces and not found.after else None
@@ -142,7 +148,12 @@ def reading(one, two, found):
     broken, drift, one_boot = [], None, False
     if verdict_one.result != PASS or verdict_two.result != PASS:
         broken.append("failed")
-    if attest_one.clock is None or attest_two.clock is None:
+    # An enrolment with another binding counts, whatever the later verdict says of its own.
+    between = found.terms.between(leaf_one.seq, leaf_two.seq)
+    bindings = [verdict_two.binding, *(entry.fields.binding for entry in between if entry.kind == ENROL)]
+    if any(binding != verdict_one.binding for binding in bindings):
+        broken.append("other-tpm")
+    elif attest_one.clock is None or attest_two.clock is None:
         broken.append("no-clock")
     else:
         clock_one, reset_one, restart_one, safe_one = attest_one.clock
@@ -177,18 +188,18 @@ def bounds(pair, found):
         except BadNote:
             low = None
         lows += [] if low is None else [low]
-    policy = policy_below(found.terms, leaf.seq)
+    policy = policy_at(found.terms, leaf)
     not_after = None
     if of_auditor and not leaf.aggregate.late and policy:
-        not_after = leaf.time + -(-policy.fields.tolerance_ms // 1000)
+        not_after = min(leaf.time + -(-policy.fields.tolerance_ms // 1000), U64_MAX)
     return max(lows, default=None), not_after
 
 
 def drift_between(one, two, counted):
     """The finding that the TPM counted another time than has gone by, if it is one; in milliseconds."""
     (from_low, from_high), (to_low, to_high) = one, two
-    least = 1000 * max(0, to_low - from_high) if to_low is not None and from_high is not None else 0
-    most = 1000 * max(0, to_high - from_low) if to_high is not None and from_low is not None else None
+    least = milliseconds(max(0, to_low - from_high)) if to_low is not None and from_high is not None else 0
+    most = milliseconds(max(0, to_high - from_low)) if to_high is not None and from_low is not None else None
     slow = counted < least - least // 1000 * 150 - 2000
     fast = most is not None and counted > most + most // 1000 * 150 + 2000
     return {"counted_ms": counted, "at_least_ms": least, "at_most_ms": most} if slow or fast else None

@@ -4,6 +4,8 @@
 
 mod archive;
 mod arguments;
+mod compression;
+mod cpio;
 mod create;
 mod deb;
 mod diff;

@@ -122,6 +122,7 @@ async fn start_verifier(
             ..Polling::default()
         },
         server_tls: material.server.clone(),
+        long_lists_bytes_max: verifier_server::LONG_LISTS_BYTES_MAX,
         verifier_id: "default".to_owned(),
     };
     verifier_server::start(config, shutdown).await.map_err(|error| Failure::system("start the verifier", error))

@@ -4,6 +4,7 @@ mod answer;
 mod boot;
 mod findings;
 mod lists;
+mod rejected;
 mod runtime;
 mod tpm;
 
@@ -18,13 +19,15 @@ use evidence::{
 };
 
 pub use answer::{ATTEST_BYTES_MAX, Evidence, NoQuote, PAYLOAD_KEY_BYTES_MAX, QuoteParts, SIGNATURE_BYTES_MAX};
-pub use boot::{BootJudgement, BootReference};
-use findings::Findings;
-pub use findings::{FINDING_TEXT_BYTES_MAX, FINDINGS_MAX, Finding, SEVERITY_LABELS, SEVERITY_MAX, SEVERITY_NOTICE};
-pub use lists::{ListPart, Lists, MeasurementText};
-pub use runtime::{RuntimeReference, ima_register, unread_list};
+use messages::FindingText;
 
-use crate::policy::{AlgorithmsAccepted, PCR_IMA, PCR_PAYLOAD_KEY, TpmPolicy};
+pub use boot::{BootJudgement, BootReference, boot_event, boot_text};
+use findings::Findings;
+pub use findings::{FINDINGS_MAX, Finding, SEVERITY_LABELS, SEVERITY_MAX, SEVERITY_NOTICE, severity_label};
+pub use lists::{ListPart, Lists, MeasurementText};
+pub use runtime::{RuntimeReference, ima_register, ima_text, unread_list};
+
+use crate::policy::{AlgorithmsAccepted, PCR_IMA, PCR_PAYLOAD_KEY, TpmPolicy, layer_name};
 
 /// What evidence is held against.
 #[derive(Clone, Copy, Debug)]
@@ -176,25 +179,26 @@ pub fn appraise_again(
     let mut unanswered = false;
     let mut boot = None;
     let mut ima_state = None;
-    let rules = reference.policy.rules();
+    let tpm =
+        tpm::Rules { rules: reference.policy.rules(), layer: &layer_name("tpm_policy", reference.policy.digest()) };
     let bank = check_algorithms(reference, evidence, &mut findings);
     let asked = Asked { bank, nonce, authenticated };
     let quote = authenticate(reference, &asked, evidence, &mut findings, &mut unanswered);
     let mut clock = None;
     if let Some(quote) = &quote {
         let step;
-        (clock, step) = tpm::check_clock(quote.clock_info(), reference.previous_clock, rules, &mut findings);
-        tpm::check_firmware(quote.firmware_version(), rules, &mut findings);
-        tpm::check_floors(reference.ak.public(), quote.values().bank().algorithm(), rules, &mut findings);
+        (clock, step) = tpm.check_clock(quote.clock_info(), reference.previous_clock, &mut findings);
+        tpm.check_firmware(quote.firmware_version(), &mut findings);
+        tpm.check_floors(reference.ak.public(), quote.values().bank().algorithm(), &mut findings);
         if check_payload_key(quote.values(), evidence.payload_key(), &mut findings).is_err() {
             unanswered = true;
         }
-        tpm::check_registers(quote.values(), reference.policy, &mut findings);
+        tpm.check_registers(quote.values(), reference.policy, &mut findings);
         match judge_lists(reference, quote, lists, &mut findings) {
             Ok(judged) => {
                 (boot, ima_state) = judged;
                 let booted_right = boot.as_ref().is_some_and(BootJudgement::passed);
-                if tpm::check_reset(step, booted_right, rules, &mut findings) {
+                if tpm.check_reset(step, booted_right, &mut findings) {
                     clock = None;
                 }
             }
@@ -232,26 +236,29 @@ fn check_algorithms(reference: &Reference<'_>, evidence: &Evidence, findings: &m
     let bank: Option<HashAlgorithm> = evidence.hash_alg().parse().ok();
     let bank = bank.filter(|bank| accepted.hash().contains(bank));
     if bank.is_none() {
-        findings.quote("invalid_hash_alg", not_accepted("hash", evidence.hash_alg(), &names(accepted.hash())));
+        let text = not_accepted("hash_alg", evidence.hash_alg(), &names(accepted.hash()));
+        findings.quote("invalid_hash_alg", text.of_layer("accept_tpm_hash_algs"));
     }
     // The claims are only text; the key that must have signed says what it is and what it signs with.
     let (claimed, own): (Option<EncryptionAlgorithm>, _) =
         (evidence.enc_alg().parse().ok(), ak.public().encryption_algorithm());
     if ![claimed, Some(own)].iter().all(|found| found.is_some_and(|found| accepted.encryption().contains(&found))) {
         let expected = format!("{} (the attestation key is {own})", names(accepted.encryption()));
-        findings.quote("invalid_enc_alg", not_accepted("key", evidence.enc_alg(), &expected));
+        let text = not_accepted("enc_alg", evidence.enc_alg(), &expected);
+        findings.quote("invalid_enc_alg", text.of_layer("accept_tpm_encryption_algs"));
     }
     let (claimed, scheme): (Option<SignatureScheme>, _) = (evidence.sign_alg().parse().ok(), ak.scheme().scheme);
     if !accepted.signing().contains(&scheme) || claimed != Some(scheme) {
         let expected = format!("{} (the attestation key signs {scheme})", names(accepted.signing()));
-        findings.quote("invalid_sign_alg", not_accepted("signature", evidence.sign_alg(), &expected));
+        let text = not_accepted("sign_alg", evidence.sign_alg(), &expected);
+        findings.quote("invalid_sign_alg", text.of_layer("accept_tpm_signing_algs"));
     }
     bank
 }
 
-fn not_accepted(kind: &str, found: &str, expected: &str) -> String {
+fn not_accepted(member: &str, found: &str, expected: &str) -> FindingText {
     let found: String = found.chars().take(32).collect();
-    format!("{kind} algorithm {found:?} is not accepted; expected one of {expected}")
+    FindingText::new(format!("answer {member}"), format!("{found:?}"), format!("one of {expected}"))
 }
 
 fn names<T: ToString>(list: &[T]) -> String {
@@ -276,7 +283,7 @@ fn authenticate(
     let QuoteParts { quote, values } = match evidence.parts() {
         Ok(parts) => parts,
         Err(malformed) => {
-            findings.quote("invalid_data", format!("the quote is malformed: {malformed}"));
+            findings.quote("invalid_data", FindingText::new("quote", malformed, "a quote as TPMs make them"));
             return None;
         }
     };
@@ -285,7 +292,8 @@ fn authenticate(
     // Keylime's rule: one hash for bank and signature, the one the agent names.
     if quote.signature().hash() != bank {
         let found = quote.signature().hash();
-        findings.quote("quote_validation", format!("the quote is signed with {found}; expected {bank}"));
+        let expected = format!("{bank}, the bank's hash");
+        findings.quote("quote_validation", FindingText::new("quote signature", format!("hash {found}"), expected));
         return None;
     }
     let selection = reference.selection(PcrBank(bank));
@@ -297,7 +305,7 @@ fn authenticate(
         Ok(quote) => Some(quote),
         Err(rejected) => {
             *unanswered |= matches!(rejected, QuoteRejected::Unavailable(_));
-            findings.quote("quote_validation", rejected.to_string());
+            findings.quote("quote_validation", rejected::quote(&rejected));
             None
         }
     }
@@ -309,17 +317,20 @@ fn check_payload_key(
     findings: &mut Findings,
 ) -> Result<(), CryptoUnavailable> {
     let Some(pem) = payload_key else {
-        findings.quote("no_pubkey", "the answer has no pubkey; expected the payload key's PEM".to_owned());
+        findings.quote("no_pubkey", FindingText::new("answer pubkey", "it is missing", "the payload key's PEM"));
         return Ok(());
     };
     let found = PcrIndex::try_from(PCR_PAYLOAD_KEY).ok().and_then(|index| values.get(index));
     let Some(found) = found else {
-        findings.pcr("missing_pcr_16", "PCR 16 is not quoted; expected the payload key's hash in it".to_owned());
+        let text = FindingText::new("PCR 16", "it is not quoted", "the payload key's hash in it");
+        findings.pcr("missing_pcr_16", text);
         return Ok(());
     };
     let expected = extended_once(values.bank().algorithm(), pem.as_bytes())?;
     if *found != expected {
-        findings.pcr("invalid_pcr_16", format!("PCR 16 is {found}; expected {expected} for the payload key shown"));
+        let place = format!("PCR 16 of bank {}", values.bank());
+        let expected = format!("{expected} for the payload key shown");
+        findings.pcr("invalid_pcr_16", FindingText::new(place, found.to_string(), expected));
     }
     Ok(())
 }

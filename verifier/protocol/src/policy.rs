@@ -11,6 +11,8 @@ use evidence::{
     pcr::{PcrBank, PcrIndex, PcrSelection},
 };
 pub use measured_boot::{MeasuredBootPolicy, MeasuredBootPolicyError};
+use messages::Digest;
+use openssl::sha::sha256;
 pub use runtime::{
     RuntimePolicyError, RuntimeStack, SignedPolicyError, StackLayer, alone, compile_layer, compile_runtime, opened,
     read_keyring,
@@ -38,6 +40,7 @@ pub const PCR_IMA: u8 = 10;
 /// has [`TpmRules`]; `docs/spec/tpm-policy.md`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TpmPolicy {
+    digest: Digest,
     values: BTreeMap<PcrIndex, Vec<Vec<u8>>>,
     mask: u32,
     rules: TpmRules,
@@ -90,7 +93,13 @@ impl TpmPolicy {
         if named & !mask != 0 {
             return Err(TpmPolicyError::Mask { mask, named });
         }
-        Ok(Self { values, mask, rules })
+        Ok(Self { digest: Digest(sha256(text.as_bytes())), values, mask, rules })
+    }
+
+    /// SHA-256 of the text, as the verdict's entry names it.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// What it asks beside register values.
@@ -109,6 +118,13 @@ impl TpmPolicy {
     pub fn mask(&self) -> u32 {
         self.mask
     }
+}
+
+/// What findings call a policy that has no name: its kind and the first 8 bytes of its SHA-256.
+#[must_use]
+pub fn layer_name(kind: &str, digest: Digest) -> String {
+    let [a, b, c, d, e, f, g, h, ..] = digest.0;
+    format!("{kind} {}", hex::encode([a, b, c, d, e, f, g, h]))
 }
 
 fn parse_index(name: &str) -> Result<PcrIndex, TpmPolicyError> {

@@ -214,6 +214,7 @@ async fn start_verifier(
         notify: Notify::default(),
         polling: Polling::default(),
         server_tls: ServerTls::new(&identity, &clients).unwrap(),
+        long_lists_bytes_max: verifier_server::LONG_LISTS_BYTES_MAX,
         verifier_id: "bench".into(),
     };
     let (handle, shutdown) = Shutdown::new();

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use messages::{AgentId, Digest, ledger::Head};
+use messages::{AgentId, Digest, FindingText, ledger::Head};
 use tokio::sync::mpsc;
 use transport::{client::Client, server::Shutdown};
 use verifier_protocol::session::{Effect, Input, Session, Settings};
@@ -48,6 +48,8 @@ pub(crate) struct Agent {
     enrolled: Option<Digest>,
     clock: Option<ClockRow>,
     algorithms: Algorithms,
+    /// What the last failure says.
+    finding: Option<FindingText>,
     windows: Windows,
 
     /// The round that is being recorded, and after it the one that V's delivery rests on.
@@ -94,6 +96,7 @@ impl Agent {
             enrolled: row.enrolled,
             clock: row.clock,
             algorithms: row.algorithms,
+            finding: row.finding,
             windows: row.windows,
             round: None,
             verdict: Digest::ZERO,
@@ -243,6 +246,7 @@ impl Agent {
             enrolled: self.enrolled,
             clock: self.clock,
             algorithms: self.algorithms.clone(),
+            finding: self.finding.clone(),
             ima: self.judging.row(),
             windows: self.windows.clone(),
         }
@@ -251,6 +255,9 @@ impl Agent {
     fn publish(&self, in_flight: bool) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         view.update(&self.session, &self.algorithms, &self.windows, in_flight);
+        if view.finding != self.finding {
+            view.finding.clone_from(&self.finding);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ledger_protocol::{
         VerdictResult,
     },
 };
-use messages::{AgentId, Digest, cbor::CborError, keylime::MaintenanceWindow, ledger::Head};
+use messages::{AgentId, Digest, FindingText, cbor::CborError, keylime::MaintenanceWindow, ledger::Head};
 use verifier_protocol::{appraisal::Outcome, session::Fact};
 
 use crate::store::ClockRow;
@@ -19,6 +19,8 @@ use crate::store::ClockRow;
 pub(crate) enum Seen {
     /// The agent was enrolled under this binding.
     Enrolled(Digest),
+    /// A verdict that is no pass, its first finding; the verdict itself follows.
+    Failed(FindingText),
     /// Something the session has to know.
     Fact(Fact),
     /// An absence was announced.
@@ -64,7 +66,7 @@ pub(crate) async fn read(
             if entry.seq != next || entry.agent.as_ref() != Some(agent) {
                 return Err(ChainError::Order { expected: next, found: entry.seq });
             }
-            see(seen(&entry, Entry::leaf_hash(bytes)).map_err(|source| ChainError::Body { seq: next, source })?);
+            seen(&entry, Entry::leaf_hash(bytes), &mut see).map_err(|source| ChainError::Body { seq: next, source })?;
             next += 1;
         }
         if next == page.head.seq {
@@ -77,8 +79,8 @@ pub(crate) async fn read(
     }
 }
 
-fn seen(entry: &Entry, leaf_hash: Digest) -> Result<Seen, CborError> {
-    Ok(match entry.kind {
+fn seen(entry: &Entry, leaf_hash: Digest, see: &mut impl FnMut(Seen)) -> Result<(), CborError> {
+    let seen = match entry.kind {
         Kind::Enrol => Seen::Enrolled(Enrol::decode(&entry.body)?.binding),
         Kind::Quote => Seen::Quote(clock(&QuoteBody::decode(&entry.body)?)),
         Kind::Verdict => {
@@ -90,6 +92,9 @@ fn seen(entry: &Entry, leaf_hash: Digest) -> Result<Seen, CborError> {
                 VerdictResult::Error => Outcome::Error,
             };
             let event = event.unwrap_or_default();
+            if let Some(first) = verdict.findings.first().filter(|_| outcome != Outcome::Pass) {
+                see(Seen::Failed(FindingText::parse(&first.text)));
+            }
             Seen::Fact(Fact::Verdict { at: entry.recorded, event, outcome, verdict: leaf_hash })
         }
         Kind::KeyRelease => {
@@ -119,7 +124,9 @@ fn seen(entry: &Entry, leaf_hash: Digest) -> Result<Seen, CborError> {
         | Kind::ServiceStart
         | Kind::Timestamp
         | Kind::Unknown(_) => Seen::Other,
-    })
+    };
+    see(seen);
+    Ok(())
 }
 
 fn clock(quote: &QuoteBody) -> Option<ClockRow> {

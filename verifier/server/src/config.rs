@@ -17,6 +17,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The ledger. Its client certificate needs the service role.
     pub ledger: LedgerClientConfig,
+    /// Bytes of long boot logs and measurement lists that are held for all agents together; other agents' wait their
+    /// turn and are asked for again. Usually [`LONG_LISTS_BYTES_MAX`](crate::LONG_LISTS_BYTES_MAX).
+    pub long_lists_bytes_max: usize,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Whom failures are made known to.

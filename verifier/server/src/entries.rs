@@ -67,7 +67,7 @@ pub(crate) fn verdict(appraisal: &Appraisal, policies: Vec<Digest>, binding: Dig
         component: finding.component.to_owned(),
         event: finding.event,
         severity: finding.severity,
-        text: finding.text,
+        text: finding.text.to_string(),
     };
     let verdict = Verdict {
         quote: Digest::ZERO,

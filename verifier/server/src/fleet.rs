@@ -325,7 +325,7 @@ async fn enrolment(services: &Services, id: &AgentId) -> Result<Enrolment, Enrol
         }
         Seen::Maintenance(window) => windows.push(window),
         Seen::Retired => enrolled = None,
-        Seen::Fact(_) | Seen::Other | Seen::Quote(_) => {}
+        Seen::Fact(_) | Seen::Failed(_) | Seen::Other | Seen::Quote(_) => {}
     };
     let head = chain::read(&services.ledger, id, from, see).await.map_err(EnrolmentError::Chain)?;
     Ok(Enrolment { head, binding: enrolled.ok_or(EnrolmentError::NotEnrolled)?, windows })

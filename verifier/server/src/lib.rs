@@ -37,6 +37,7 @@ use transport::{
     server::{BindError, Drained, Limits, Server, Shutdown},
 };
 
+pub use appraisers::LONG_LISTS_BYTES_MAX;
 pub use config::{Config, Notify, Polling, Webhook};
 pub use store::StoreError;
 pub use vault::VaultError;
@@ -126,7 +127,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Running, StartE
     let policies = policies::PolicyBook::open(store.clone(), ledger.clone()).map_err(StartError::Store)?;
     let services = Arc::new(services::Services {
         alive,
-        appraisers: appraisers::Appraisers::new(),
+        appraisers: appraisers::Appraisers::new(config.long_lists_bytes_max),
         clock: clock::Clock::new(),
         danger_agents_without_tls: config.danger_agents_without_tls,
         ledger,

@@ -146,6 +146,7 @@ fn config(arguments: Arguments) -> Result<Config, Box<dyn Error>> {
             ..Polling::default()
         },
         server_tls: ServerTls::new(&server, &ClientAuth::Optional(authorities))?,
+        long_lists_bytes_max: verifier_server::LONG_LISTS_BYTES_MAX,
         verifier_id: arguments.verifier_id,
     })
 }

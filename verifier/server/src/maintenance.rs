@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Windows(VecDeque<MaintenanceWindow>);
 
 impl Windows {
+    /// Whether this very window is on record. Begin, end and reason are what tells one announcement from another: who asks
+    /// again after an answer that was lost does not announce twice.
+    pub(crate) fn holds(&self, window: &MaintenanceWindow) -> bool {
+        self.0.contains(window)
+    }
+
     /// Another one is on record.
     pub(crate) fn push(&mut self, window: MaintenanceWindow) {
         if self.0.len() >= WINDOWS_MAX {

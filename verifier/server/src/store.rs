@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use messages::{AgentId, Digest, UnixMillis, ledger::Head};
+use messages::{AgentId, Digest, FindingText, UnixMillis, ledger::Head};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sled::{Transactional, Tree, transaction::ConflictableTransactionError};
 use verifier_protocol::session::Record;
@@ -50,6 +50,9 @@ pub(crate) struct RecordRow {
     pub(crate) clock: Option<ClockRow>,
     /// Names of the algorithms of the last quote.
     pub(crate) algorithms: Algorithms,
+    /// What the last failure says.
+    #[serde(default)]
+    pub(crate) finding: Option<FindingText>,
     /// Where its measurement list stood at the last recorded verdict.
     #[serde(default)]
     pub(crate) ima: ImaRow,
@@ -348,6 +351,7 @@ impl RecordRow {
             enrolled: Some(enrolled),
             clock: None,
             algorithms: Algorithms::default(),
+            finding: None,
             ima: ImaRow::default(),
             windows: Windows::default(),
         }

@@ -152,6 +152,27 @@ fn a_digest_of_an_unlisted_algorithm_or_twice_of_one_is_refused() {
 }
 
 #[test]
+fn td_shims_log_is_a_confidential_guests_and_another_vendors_in_register_0_is_not() {
+    let header = |vendor: &[u8]| {
+        let mut body = b"Spec ID Event03\0".to_vec();
+        body.extend([0, 0, 0, 0, 0, 2, 105, 2, 1, 0, 0, 0, 0x0c, 0, 48, 0]);
+        body.push(u8::try_from(vendor.len()).unwrap());
+        body.extend(vendor);
+        builder::legacy_event(0, builder::NO_ACTION, &[0; 20], &body)
+    };
+    for (vendor, format) in [
+        (b"td-shim".as_slice(), LogFormat::ConfidentialComputing),
+        (b"td-shim2".as_slice(), LogFormat::CryptoAgile),
+        (b"".as_slice(), LogFormat::CryptoAgile),
+    ] {
+        let bytes = header(vendor);
+        let log = BootLog::parse(&bytes).unwrap();
+        assert_eq!(log.format(), format);
+        assert_eq!(log.spec_id().unwrap().vendor_info, vendor);
+    }
+}
+
+#[test]
 fn windows_trust_point_belongs_to_no_register_and_only_as_no_action() {
     let trust_point = |event_type| [Draft::plain(u32::MAX, event_type, b"signed statement")];
     let bytes = builder::agile(&[SHA256], &trust_point(builder::NO_ACTION));
@@ -187,6 +208,10 @@ fn words_are_verified_exactly_as_far_as_digests_cover_them() {
         (Draft::new(7, builder::AUTHORITY, &shim, &shim[..shim.len() - 1]), Coverage::EventData, Some(false)),
         (builder::grub_text("kernel_cmdline: ", "ro"), Coverage::Text, Some(true)),
         (Draft::new(8, builder::IPL, b"kernel_cmdline: ro\0", b"rw"), Coverage::Text, Some(false)),
+        // GRUB under TDX logs a byte more than it should, of whatever stood there.
+        (Draft::new(8, builder::IPL, b"grub_cmd [  ]\0`", b"[  ]"), Coverage::Text, Some(true)),
+        (Draft::new(8, builder::IPL, b"grub_cmd [  ]\0`x", b"[  ]"), Coverage::Text, Some(false)),
+        (Draft::new(8, builder::IPL, b"grub_cmd [  ]`", b"[  ]"), Coverage::Text, Some(false)),
         (Draft::plain(12, builder::IPL, &line), Coverage::EventData, Some(true)),
         (Draft::new(11, builder::IPL, &section, b".linux\0"), Coverage::SectionName, Some(true)),
         (Draft::new(11, builder::IPL, &section, b"a kernel"), Coverage::Elsewhere, None),

@@ -161,6 +161,182 @@ fn file_signature(key: &PKey<Private>, content: &[u8]) -> Vec<u8> {
     attribute(3, 2, 4, public(key).id().0, &sign(key, Md::sha256(), &sha256(content)))
 }
 
+/// A key with its certificate, which is another each time it is made.
+struct Certified {
+    key: PKey<Private>,
+    certificate: Vec<u8>,
+}
+
+impl Certified {
+    fn new(key: PKey<Private>) -> Self {
+        Self { certificate: certificate(&key), key }
+    }
+
+    /// An attribute of type 3 or 5 over a hash, by the certificate's key identifier.
+    fn attribute(&self, kind: u8, hash: &[u8]) -> Vec<u8> {
+        let id = FileKey::from_der(&self.certificate).unwrap().id();
+        attribute(kind, 2, 4, id.0, &sign(&self.key, Md::sha256(), hash))
+    }
+}
+
+/// A key that is loaded to a keyring, and a file behind it whose attributes it signed.
+fn loaded(keyring: &str, signer: &Certified) -> ListBuilder {
+    let (mut list, inode) = (ListBuilder::default(), Inode::of(CONTENT));
+    list.buffer(keyring, &signer.certificate);
+    inode.push(&mut list, CONTENT, &signer.attribute(5, &inode.hash(MessageDigest::sha256())));
+    list
+}
+
+fn listing(keyrings: &[&str], signer: &Certified) -> PolicyStack {
+    let listed = keyrings.iter().map(|keyring| ((*keyring).to_owned(), listed(&signer.certificate)));
+    stack(&serde_json::json!({"keyrings": listed.collect::<serde_json::Map<_, _>>()}))
+}
+
+fn told(list: &ListBuilder, stack: &PolicyStack) -> Vec<Event> {
+    events(&Round::whole(list).appraise(stack, &state(HashAlgorithm::Sha256)))
+}
+
+#[test]
+fn keys_loaded_to_the_evm_keyring_are_learned_for_attributes_if_they_are_listed() {
+    for key in [rsa(), ec()].map(Certified::new) {
+        for keyring in [".evm", "_evm"] {
+            assert_eq!(told(&loaded(keyring, &key), &listing(&[keyring], &key)), []);
+        }
+        // In the other order the key is not known yet.
+        assert_eq!(told(&loaded(".evm", &key).select([1, 0]), &listing(&[".evm"], &key)), EVM_REFUSED);
+        // A key that nobody listed is a finding and not learned.
+        let unlisted = [&[Event::NotInAllowlist], EVM_REFUSED.as_slice()].concat();
+        assert_eq!(told(&loaded(".evm", &key), &stack(&serde_json::json!({}))), unlisted);
+        assert_eq!(
+            told(&loaded(".evm", &key), &listing(&[".evm"], &Certified::new(ec()))),
+            [&[Event::RuntimePolicyHash], EVM_REFUSED.as_slice()].concat()
+        );
+        // Ignored keyrings raise no finding, and no trust.
+        for ignored in [".evm", "*"] {
+            let ima = serde_json::json!({"ignored_keyrings": [ignored], "log_hash_alg": "sha1", "dm_policy": null});
+            assert_eq!(told(&loaded(".evm", &key), &stack(&serde_json::json!({"ima": ima}))), EVM_REFUSED);
+        }
+    }
+}
+
+#[test]
+fn keys_count_for_the_signatures_of_their_keyring_only() {
+    let key = Certified::new(ec());
+    let own = key.attribute(3, &sha256(CONTENT));
+    let file_refused = [Event::SignatureInvalid, Event::NotInAllowlist];
+    // The kernel takes files' keys from .ima, EVM's from .evm, and neither from anywhere else.
+    for (keyring, attributes, file) in [(".ima", false, true), (".evm", true, false), (".platform", false, false)] {
+        let (mut signed_attributes, mut signed_file) = (loaded(keyring, &key), ListBuilder::default());
+        signed_file.buffer(keyring, &key.certificate).signed(PATH, CONTENT, &own);
+        let stack = listing(&[keyring], &key);
+        let expected: &[Event] = if attributes { &[] } else { &EVM_REFUSED };
+        assert_eq!(told(&signed_attributes, &stack), expected, "{keyring}");
+        let expected: &[Event] = if file { &[] } else { &file_refused };
+        assert_eq!(told(&signed_file, &stack), expected, "{keyring}");
+        // Of a module's appended signature too.
+        let pkcs7 = appended(&key.key, &X509::from_der(&key.certificate).unwrap(), CONTENT, CMSOptions::NOATTR);
+        signed_attributes.entries.truncate(1);
+        signed_attributes.entries.extend(module(CONTENT, "sha256", MessageDigest::sha256(), &pkcs7).entries);
+        let expected: &[Event] = if file { &[] } else { &MODULE_REFUSED };
+        assert_eq!(told(&signed_attributes, &stack), expected, "{keyring}");
+    }
+    // Where security.ima in the attributes is a signature itself, each of the two needs a key of its own keyring.
+    let mut inode = Inode::of(CONTENT);
+    inode.values[1] = own;
+    let signature = key.attribute(5, &inode.hash(MessageDigest::sha256()));
+    let mut list = ListBuilder::default();
+    list.buffer(".evm", &key.certificate).buffer(".ima", &key.certificate);
+    inode.push(&mut list, CONTENT, &signature);
+    let stack = listing(&[".evm", ".ima"], &key);
+    assert_eq!(told(&list, &stack), []);
+    assert_eq!(told(&list.select([0, 2]), &stack), EVM_REFUSED);
+    assert_eq!(told(&list.select([1, 2]), &stack), EVM_REFUSED);
+}
+
+#[test]
+fn learned_evm_keys_are_kept_between_rounds_and_lost_with_a_reset() {
+    let key = Certified::new(ec());
+    let (list, stack) = (loaded(".evm", &key), listing(&[".evm"], &key));
+    let first = Round::whole(&list.select([0])).appraise(&stack, &state(HashAlgorithm::Sha256));
+    assert!(first.passed());
+    let stored = MeasurementState::decode(&first.state.encode()).unwrap();
+    assert!(Round { from: 1, ..Round::whole(&list) }.appraise(&stack, &stored).passed());
+    let only_signed = list.select([1]);
+    let reset = Round { reset_count: 2, ..Round::whole(&only_signed) };
+    assert_eq!(events(&reset.appraise(&stack, &stored)), EVM_REFUSED);
+    // A key that follows an entry that failed is not kept, since the entry in front of it is asked for again.
+    let mut failed = ListBuilder::default();
+    failed.file("/usr/bin/unlisted", b"x");
+    failed.entries.extend(list.entries.clone());
+    let told = Round::whole(&failed).appraise(&stack, &state(HashAlgorithm::Sha256));
+    assert_eq!(events(&told), [Event::NotInAllowlist]);
+    assert_eq!(told.state.next_entry(), 0);
+    let nothing_learned = state(HashAlgorithm::Sha256).encode().len();
+    assert!(told.state.encode().len() < nothing_learned + key.certificate.len(), "the key was kept");
+}
+
+#[test]
+fn states_of_earlier_versions_are_read_without_what_they_do_not_know() {
+    let key = Certified::new(ec());
+    let list = loaded(".ima", &key).select([0]);
+    let state = Round::whole(&list).appraise(&listing(&[".ima"], &key), &state(HashAlgorithm::Sha256)).state;
+    let encoded = state.encode();
+    assert_eq!(&encoded[..8], b"ATIMAST3");
+    // Behind the keys of .ima: no key of .evm, and no device but what devices always have.
+    let devices = encoded.len() - state_tail(&encoded, &key.certificate);
+    let before_evm = &encoded[..devices];
+    let mut version_2 = [before_evm, &encoded[devices + 4..]].concat();
+    version_2[7] = b'2';
+    let mut version_1 = before_evm.to_vec();
+    version_1[7] = b'1';
+    for old in [&version_2, &version_1] {
+        assert_eq!(MeasurementState::decode(old).unwrap().encode(), encoded);
+    }
+    for version in [b'0', b'4'] {
+        version_1[7] = version;
+        assert!(matches!(MeasurementState::decode(&version_1), Err(MalformedState::Magic)));
+    }
+}
+
+/// How many bytes follow a learned key in a stored state.
+fn state_tail(state: &[u8], key: &[u8]) -> usize {
+    let at = state.windows(key.len()).position(|window| window == key).unwrap();
+    state.len() - at - key.len()
+}
+
+#[test]
+fn evms_signature_in_an_entry_that_lacks_the_attributes_is_named_and_does_not_count() {
+    // What Linux records in ima-sig of a file whose security.ima is no signature and whose security.evm is one.
+    let (key, inode) = (ec(), Inode::of(CONTENT));
+    let signature = inode.signed(&key);
+    let mut list = ListBuilder::default();
+    list.signed(PATH, CONTENT, &signature);
+    list.signed_v2("ima", PATH, CONTENT, &signature);
+    for (stack, word) in [(trusting(&[der(&key)]), "trusted"), (trusting(&[der(&ec())]), "unknown")] {
+        let told = Round::whole(&list).appraise(&stack, &state(HashAlgorithm::Sha256));
+        assert_eq!(events(&told), [EVM_REFUSED, EVM_REFUSED].concat());
+        for (finding, template) in told.findings.kept().iter().step_by(2).zip(["ima-sig", "ima-sigv2"]) {
+            assert_eq!(
+                finding.found,
+                format!(
+                    "EVM's signature of {word} key {}, over owner, mode and attributes that template {template} does not record",
+                    public(&key).id()
+                )
+            );
+            assert!(finding.expected.contains("template evm-sig"), "{}", finding.expected);
+        }
+    }
+    // One that cannot be read says so.
+    let mut broken = ListBuilder::default();
+    broken.signed(PATH, CONTENT, &signature[..signature.len() - 1]);
+    let told = Round::whole(&broken).appraise(&trusting(&[der(&key)]), &state(HashAlgorithm::Sha256));
+    assert_eq!(events(&told), EVM_REFUSED);
+    assert!(told.findings.kept()[0].found.contains("cannot be checked"), "{:?}", told.findings);
+    // It takes nothing from a file that is listed, nor from one that an exclude hides.
+    let listing = stack(&serde_json::json!({"digests": {PATH: listed(CONTENT)}}));
+    assert!(Round::whole(&list).appraise(&listing, &state(HashAlgorithm::Sha256)).passed());
+}
+
 #[test]
 fn entries_of_what_is_no_file_have_empty_attributes() {
     let empty = || (Vec::new(), String::new());

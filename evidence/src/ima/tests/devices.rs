@@ -63,6 +63,38 @@ fn policy_of(rule: &Value) -> PolicyStack {
     stack(&json!({"ima": ima}))
 }
 
+#[test]
+fn a_record_is_taken_back_whole_whatever_it_changed() {
+    let mut rule = rule();
+    rule["device_remove"]["allow_removal"] = json!(true);
+    rule["allow_clear"] = json!(true);
+    let stack = policy_of(&rule);
+    let (_, policy) = stack.device_mapper().unwrap();
+    let table = |record: &[u8]| format!("sha256:{}", builder::hex(&builder::sha256(record)));
+    let mut devices = crate::ima::devices::Devices::default();
+    let steps = [
+        ("dm_table_load", load()),
+        ("dm_device_resume", resume(b"another table")),
+        ("dm_table_load", load()),
+        ("dm_device_rename", rename("third")),
+        ("dm_device_rename", rename("other")),
+        ("dm_target_update", update("C")),
+        ("dm_table_clear", clear()),
+        ("dm_device_remove", remove()),
+        ("dm_device_remove", remove()),
+        ("dm_table_load", b"no record".to_vec()),
+    ];
+    for (name, record) in &steps {
+        devices.begin();
+        let start = devices.clone();
+        let first = devices.take(policy, name.as_bytes(), record, table(record));
+        assert_eq!(devices.before(), start, "{name}");
+        devices.take_back();
+        assert_eq!(devices, start, "{name}");
+        assert_eq!(devices.take(policy, name.as_bytes(), record, table(record)), first, "{name}");
+    }
+}
+
 fn list_of(records: &[(&str, Vec<u8>)]) -> ListBuilder {
     let mut list = ListBuilder::default();
     for (name, record) in records {

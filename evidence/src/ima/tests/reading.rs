@@ -172,6 +172,33 @@ fn big_endian_lists_are_named_as_such() {
 }
 
 #[test]
+fn binary_registers_a_tpm_has_not_are_refused_as_in_ascii() {
+    let small = small_list();
+    for (register, is_read) in [(23_u32, true), (24, false), (255, false)] {
+        let mut bytes = small.binary();
+        bytes[..4].copy_from_slice(&register.to_le_bytes());
+        let read = read_all(&bytes);
+        assert_eq!(read.is_ok(), is_read, "{register}");
+        assert!(is_read || read.unwrap_err().to_string().contains("expected a number from 0 to 23"), "{register}");
+    }
+    let text = b"# a comment\n10 0000";
+    assert!(read_all(text).unwrap_err().to_string().contains("register is \"#\""));
+}
+
+#[test]
+fn the_size_of_zeros_tells_the_algorithm_of_a_list_of_violations() {
+    for (size, algorithm) in [(20, HashAlgorithm::Sha1), (32, HashAlgorithm::Sha256), (64, HashAlgorithm::Sha512)] {
+        let line = format!("10 {} ima-ng sha256:{} /x\n", "00".repeat(size), "00".repeat(32));
+        let summary = ListSummary::of(line.repeat(20).as_bytes()).unwrap();
+        assert_eq!((summary.log_hash, summary.violations.count, summary.mismatches.count), (algorithm, 20, 0));
+        let wrong = line.replacen("00", "11", 1);
+        let summary = ListSummary::of(wrong.as_bytes()).unwrap();
+        let told = (summary.log_hash, summary.violations.count, summary.mismatches.count);
+        assert_eq!(told, (HashAlgorithm::Sha1, 0, 1));
+    }
+}
+
+#[test]
 fn names_cannot_steer_a_terminal() {
     let excerpt = Excerpt::of("/a\x1b[2J\n\u{202e}b\u{fe0f}".as_bytes());
     assert_eq!(excerpt.as_str(), "/a\\u{1b}[2J\\n\\u{202e}b\u{fe0f}");

@@ -97,7 +97,6 @@ fn each_change_of_a_signature_or_its_header_is_refused() {
         ("cut", good[..good.len() - 1].to_vec()),
         ("longer", [good.as_slice(), &[0]].concat()),
         ("header only", good[..9].to_vec()),
-        ("EVM", attribute(5, 2, 4, public(&key).id().0, &good[9..])),
         ("verity for content", v3(6, &key, CONTENT)),
     ];
     for (name, changed) in changes {

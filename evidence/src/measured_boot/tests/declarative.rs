@@ -265,10 +265,15 @@ fn findings_are_bounded_and_the_rest_is_counted() {
     assert!(!appraisal.passed());
 }
 
+/// Whether the error is of a member that is stated and demands nothing.
+fn named(error: &MalformedPolicy, member: &str) -> bool {
+    matches!(error, MalformedPolicy::Empty { place } if place == member)
+}
+
 #[test]
 fn documents_that_are_no_policies_are_refused_where_they_are_wrong() {
     type Check = fn(&MalformedPolicy) -> bool;
-    let cases: [(Value, Check); 13] = [
+    let cases: [(Value, Check); 16] = [
         (json!({"version": 2, "accept": []}), |error| matches!(error, MalformedPolicy::Version { found: 2 })),
         (json!({"version": 1}), |error| matches!(error, MalformedPolicy::Json { .. })),
         (json!({"version": 1, "accept": [], "allow": []}), |error| matches!(error, MalformedPolicy::Json { .. })),
@@ -276,6 +281,9 @@ fn documents_that_are_no_policies_are_refused_where_they_are_wrong() {
         (document(&[json!({"name": "a", "images": {}})]), |error| matches!(error, MalformedPolicy::Empty { .. })),
         (document(&[json!({"name": "a", "pcrs": {}})]), |error| matches!(error, MalformedPolicy::Empty { .. })),
         (document(&[json!({"name": "a", "uki": {}})]), |error| matches!(error, MalformedPolicy::Empty { .. })),
+        (document(&[json!({"name": "a", "mok": [], "images": {}})]), |error| named(error, "accept[0].images")),
+        (document(&[json!({"name": "a", "mok": [], "firmware": {}})]), |error| named(error, "accept[0].firmware")),
+        (document(&[json!({"name": "a", "mok": [], "pcrs": {}})]), |error| named(error, "accept[0].pcrs")),
         (document(&[json!({"name": "a", "secure_boot": {}})]), |error| matches!(error, MalformedPolicy::Json { .. })),
         (document(&[json!({"name": "a", "pcrs": {"24": []}})]), |error| {
             matches!(error, MalformedPolicy::Register { .. })
@@ -360,4 +368,22 @@ fn the_schema_names_exactly_the_members_the_reader_knows() {
     for name in full.as_object().unwrap().keys() {
         assert!(names("/$defs/alternative/properties").contains(name), "{name}");
     }
+}
+
+#[test]
+fn a_finding_says_where_it_is_what_is_there_and_what_the_policy_has() {
+    let machine = Machine { kernel: "backdoor", ..Machine::default() };
+    let digests = ["shim", "grub", "linux 6.1", "linux 6.2"].map(|content| sha256(content.as_bytes()));
+    let policy = policy(&[json!({"name": "rack", "images": {"digests": digests}})]);
+    let appraisal = judge(&policy, &machine.events());
+    let [finding] = appraisal.findings() else { panic!("{appraisal:?}") };
+    assert_eq!(finding.register.map(|register| register.get()), Some(4));
+    let place = finding.event.unwrap();
+    assert_eq!(finding.place(), format!("boot log {place}, PCR 4"));
+    assert!(finding.found().ends_with(&format!("with digest {}", sha256(b"backdoor"))), "{finding}");
+    let mut sorted = digests.clone();
+    sorted.sort();
+    let [a, b, c, _] = sorted;
+    assert_eq!(finding.expected(), format!("one of {a}, {b}, {c} and 1 more"));
+    assert!(finding.is_of_policy() && finding.alternative.as_deref() == Some("rack"));
 }

@@ -126,6 +126,22 @@ fn an_empty_state_and_states_that_lack_fields_are_refused() {
     }
 }
 
+#[test]
+fn a_member_that_is_there_twice_is_refused_wherever_it_is() {
+    let text = reference_state().to_string();
+    assert!(Policy::keylime(KeylimePolicyName::Example, text.as_bytes()).is_ok());
+    for (once, twice) in [
+        ("\"dbx\":", "\"dbx\": [], \"dbx\":"),
+        ("\"kernel_cmdline\":", "\"kernel_cmdline\": \".*\", \"kernel_cmdline\":"),
+        ("\"scrtm\":", "\"scrtm\": {}, \"scrtm\":"),
+    ] {
+        assert!(text.contains(once), "{once}");
+        let doubled = text.replacen(once, twice, 1);
+        let error = Policy::keylime(KeylimePolicyName::Example, doubled.as_bytes()).unwrap_err();
+        assert!(format!("{error:?}").contains("duplicate member"), "{error:?}");
+    }
+}
+
 /// A reference state from a log, as `keylime-policy create measured-boot` makes it.
 fn create(log: &BootLog<'_>) -> Option<Value> {
     let bank = log.banks().find(|bank| bank.algorithm().name() == "sha256")?;

@@ -69,6 +69,22 @@ fn truncated_and_lengthened_forms_are_refused() {
     assert!(RuntimePolicy::load([bytes.as_slice(), b" "].concat()).is_err());
 }
 
+/// Found by fuzzing: such a record was counted and never listed or looked up.
+#[test]
+fn a_record_of_a_table_that_is_not_there_is_refused() {
+    let mut builder = PolicyBuilder::new();
+    builder.allow_bytes(Table::Files, b"/usr/bin/true", &[7; 32]).unwrap();
+    let mut bytes = builder.compile().unwrap().as_bytes().to_vec();
+    let name = bytes.windows(4).position(|window| window == b"true").unwrap();
+    let table = name - 8;
+    for (number, whole) in [(1, true), (2, true), (3, false)] {
+        bytes[table + 3] = number << 6;
+        let loaded = RuntimePolicy::load(bytes.as_slice());
+        assert_eq!(loaded.is_ok(), whole, "{number}");
+        assert!(whole || matches!(loaded, Err(MalformedPolicy::Record { number: 0 })));
+    }
+}
+
 #[test]
 fn counts_beyond_the_bytes_are_refused_before_anything_is_reserved() {
     let mut bytes = sample().as_bytes().to_vec();

@@ -49,6 +49,31 @@ fn a_missing_doubled_or_unknown_member_is_refused_with_its_name() {
 }
 
 #[test]
+fn digests_of_all_sizes_that_keylime_takes_are_taken() {
+    for bytes in 20..=64 {
+        let digest = "5a".repeat(bytes);
+        let policy = compile(&serde_json::json!({"digests": {"/a": [digest]}})).unwrap();
+        assert_eq!(content(&policy), [(Table::Files, "/a".to_owned(), vec![digest])]);
+    }
+    for wrong in
+        ["5a".repeat(19), "5a".repeat(65), format!("{}5", "5a".repeat(32)), format!("sha256:{}", "5a".repeat(31))]
+    {
+        let policy = json(&serde_json::json!({"digests": {"/a": [wrong]}}));
+        assert!(PolicyBuilder::from_keylime_json(&policy).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn patterns_for_one_critical_datum_are_stated_once() {
+    let policy = String::from_utf8(json(&serde_json::json!({"x-attestry": {"critical-data": {"dm": ["a"]}}}))).unwrap();
+    assert!(PolicyBuilder::from_keylime_json(policy.as_bytes()).is_ok());
+    let doubled = policy.replacen("{\"dm\":", "{\"dm\":[\".*\"],\"dm\":", 1);
+    assert_ne!(policy, doubled);
+    let error = PolicyBuilder::from_keylime_json(doubled.as_bytes()).unwrap_err();
+    assert!(format!("{error:?}").contains("duplicate member"), "{error:?}");
+}
+
+#[test]
 fn what_could_not_be_kept_is_refused() {
     let import = |members| PolicyBuilder::from_keylime_json(&json(&members));
     let later = serde_json::json!({"meta": {"version": 2, "generator": 3}});

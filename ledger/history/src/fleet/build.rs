@@ -27,7 +27,9 @@ pub enum Selection {
     /// Those on which something failed, was missed or late, or that miss a quote at the end; the first
     /// [`EXCEPTIONS_MAX`].
     Exceptions,
-    /// Every one whose last policy has this label: name and value.
+    /// Every one that ever was enrolled, with its terms: so that no other machine can have a label.
+    All,
+    /// Every one of which a policy between the two censuses has this label: name and value.
     Label(String, String),
 }
 
@@ -66,12 +68,13 @@ pub fn prove<S: Store>(store: &S, request: &FleetRequest) -> Result<FleetProof, 
                 }
                 None
             }
+            Selection::All => Some(terms_since(&maker, (before.as_ref(), &row), end.prefix_size)?.0),
             Selection::Label(name, value) => {
-                let (terms, policy) = last_policy(&maker, slot, end.prefix_size)?;
-                let has = |policy: AgentPolicy| {
+                let (terms, policies) = terms_since(&maker, (before.as_ref(), &row), end.prefix_size)?;
+                let has = |policy: &AgentPolicy| {
                     policy.labels.iter().any(|label| label.name == *name && label.value == *value)
                 };
-                if !policy.is_some_and(has) {
+                if !policies.iter().any(has) {
                     continue;
                 }
                 Some(terms)
@@ -117,29 +120,38 @@ fn part<S: Store>(maker: &Maker<'_, S>, census: StoredCensus) -> Result<FleetCen
     })
 }
 
-/// The terms from the last policy on, and that policy.
-fn last_policy<S: Store>(
+/// The terms up to `row` from the policy that was in force at the row `before` on, else from the agent's first on; and the policies
+/// in them.
+fn terms_since<S: Store>(
     maker: &Maker<'_, S>,
-    slot: u32,
+    (before, row): (Option<&CensusRow>, &CensusRow),
     covered: u64,
-) -> Result<(TermsPart, Option<AgentPolicy>), NotProven<S::Error>> {
-    let mut indices = maker.store.terms(slot).map_err(NotProven::Store)?;
+) -> Result<(TermsPart, Vec<AgentPolicy>), NotProven<S::Error>> {
+    let mut indices = maker.store.terms(row.slot).map_err(NotProven::Store)?;
     indices.retain(|index| *index < covered);
     let mut chain = Digest::ZERO;
-    let (mut before, mut found) = (Digest::ZERO, None);
-    let mut entries = Vec::new();
+    let (mut begin, mut entries, mut policies) = (Digest::ZERO, Vec::new(), Vec::new());
+    let mut at_start = before.is_none();
     for index in indices {
         let bytes = maker.entry(index)?;
         let entry = Entry::decode(&bytes).map_err(|source| NotProven::Entry { index, source })?;
         if entry.kind == Kind::Policy {
             let body = PolicyBody::decode(&entry.body).map_err(|source| NotProven::Body { index, source })?;
             if let PolicyBody::Agent(policy) = body {
-                (before, found) = (chain, Some(policy));
-                entries.clear();
+                // Up to the begin a later policy takes the place of all that was before it.
+                if !at_start {
+                    (begin, entries, policies) = (chain, Vec::new(), Vec::new());
+                }
+                policies.push(policy);
             }
         }
         chain = terms_after(&chain, &Entry::leaf_hash(&bytes));
+        at_start = at_start || before.is_some_and(|row| row.terms == chain);
         entries.push(ByteBuf::from(bytes));
     }
-    Ok((TermsPart { before, entries }, found))
+    // A machine whose label is not where it should be would be left out in silence.
+    if chain != row.terms {
+        return Err(NotProven::Contradiction { what: "an agent's terms are not those of its census row" });
+    }
+    Ok((TermsPart { before: begin, entries }, policies))
 }

@@ -1,14 +1,14 @@
 //! Whether a proof of the fleet is to be believed, and what it then states.
 
 use ledger_protocol::body::Label;
-use messages::AgentId;
+use messages::{AgentId, Digest};
 use serde::Serialize;
 
 use super::{FleetCensus, FleetProof, Machine};
 use crate::aggregate::Aggregate;
-use crate::census::{CensusHead, Status, Sums};
-use crate::interval::{CensusEnd, IntervalRefused, ProvenTime, StampedNote, Strength, TermKind, Terms, Trust};
-use crate::interval::{census_entry, extends, extends_nothing, version_of};
+use crate::census::{CensusHead, CensusRow, Status, Sums};
+use crate::interval::{CensusEnd, IntervalRefused, ProvenTime, StampedNote, Strength, Terms, Trust};
+use crate::interval::{VERSION, census_entry, extends, extends_nothing, version_of};
 use crate::json;
 use crate::node::agent_hash;
 
@@ -40,6 +40,9 @@ pub struct FleetStatement {
     pub rest: Totals,
     /// Of them, machines that miss a quote at the end.
     pub others_missed: u32,
+    /// Whether every label that any machine had between the two censuses is listed: all slots are shown, each with its
+    /// terms from the policy in force at the begin on. Only then no other machine has a label that some are shown with.
+    pub labels_complete: bool,
 }
 
 /// Counts between two censuses.
@@ -69,15 +72,19 @@ pub struct MachineStatement {
     /// How it stands at the end.
     #[serde(serialize_with = "json::status")]
     pub at_end: Status,
-    /// Its last quote, if there is one.
+    /// Its last quote, if there is one; what the time rests on is not shown, so it is *claimed*.
     pub last: Option<u64>,
-    /// Its longest gap ever.
+    /// Its longest gap ever, of such times.
     pub max_gap: u64,
     /// What happened between the two.
     pub total: Totals,
     /// Its labels by its last policy, where they are shown.
     #[serde(serialize_with = "json::labels")]
     pub labels: Option<Vec<Label>>,
+    /// Its labels by each policy before that, from the one in force at the begin on; `None` where the terms shown do
+    /// not reach back that far.
+    #[serde(serialize_with = "json::label_lists")]
+    pub labels_before: Option<Vec<Vec<Label>>>,
 }
 
 impl Totals {
@@ -106,14 +113,15 @@ impl Totals {
 /// Verifies a proof of the fleet and states what it shows.
 ///
 /// The checks, in their order: format, interval; the checkpoints are the log's and of one history; the censuses are
-/// in the log and of their checkpoints; no sum falls from the one to the other; each machine's rows are in them, under its own
-/// id, its counts do not fall, and its terms are those of its row; what is left for the others is not negative.
+/// in the log and of their checkpoints, the first of them before the interval; no sum falls from the one to the other;
+/// each machine's rows are in them, under its own id, its counts do not fall, and its terms are those of its row; what is
+/// left for the others is not negative.
 ///
 /// # Errors
 /// [`IntervalRefused`] with the check that failed.
 pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, IntervalRefused> {
     let proof = FleetProof::decode(bytes).map_err(IntervalRefused::Form)?;
-    version_of(proof.version)?;
+    version_of(proof.version, VERSION)?;
     if proof.from > proof.to {
         return Err(IntervalRefused::Interval { from: proof.from, to: proof.to });
     }
@@ -130,7 +138,13 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, Interva
             let note = trust.open(&part.note, StampedNote::Start)?;
             extends(note.tree_head(), end_note.tree_head(), &proof.start_to_end, StampedNote::End)?;
             let size = note.tree_head().tree_size;
-            Some((part, check_census(part, last.tree_head(), size, CensusEnd::Start)?.0))
+            let head = check_census(part, last.tree_head(), size, CensusEnd::Start)?.0;
+            // A later begin would leave out what happened before it.
+            if part.clock.seconds >= proof.from {
+                let (from, found) = (proof.from, part.clock.seconds);
+                return Err(IntervalRefused::CensusTooLate { from, found });
+            }
+            Some((part, head))
         }
     };
     let before = start.as_ref().map_or_else(Totals::default, |(_, head)| Totals::of(&head.sums));
@@ -159,6 +173,8 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, Interva
     let high = trust.bounds(&proof.note, last.tree_head().tree_size).map(|(_, high)| high);
     committed_by.extend(high.map(|seconds| ProvenTime { seconds, strength: Strength::Witnessed }));
     let opened = u32::try_from(machines.len()).unwrap_or(u32::MAX);
+    let others = end.slots.saturating_sub(opened);
+    let listed = |machine: &MachineStatement| machine.labels.is_some() && machine.labels_before.is_some();
     Ok(FleetStatement {
         from: proof.from,
         to: proof.to,
@@ -168,8 +184,9 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<FleetStatement, Interva
         slots: end.slots,
         sums: end.sums,
         total,
+        labels_complete: others == 0 && machines.iter().all(listed),
         machines,
-        others: end.slots.saturating_sub(opened),
+        others,
         rest,
         others_missed,
     })
@@ -221,16 +238,9 @@ fn check_machine(
     let earlier = before.map_or_else(Totals::default, |row| Totals::of_aggregate(&row.aggregate));
     let total = Totals::of_aggregate(&row.aggregate).since(&earlier);
     let total = total.ok_or(IntervalRefused::SumsFell { slot: Some(*slot) })?;
-    let labels = match &machine.terms {
-        None => None,
-        Some(part) => {
-            let terms = Terms::read(part, agent, &row.terms)?.into_terms();
-            let policy = terms.into_iter().rev().find_map(|term| match term.kind {
-                TermKind::Policy(policy) => Some(policy.labels),
-                _ => None,
-            });
-            Some(policy.unwrap_or_default())
-        }
+    let (labels, labels_before) = match &machine.terms {
+        None => (None, None),
+        Some(part) => labels(&Terms::read(part, agent, &row.terms)?, before.as_ref()),
     };
     Ok(MachineStatement {
         agent: agent.clone(),
@@ -241,5 +251,20 @@ fn check_machine(
         max_gap: row.aggregate.max_gap,
         total,
         labels,
+        labels_before,
     })
+}
+
+/// Labels by the last policy; and those of the policies before it, if the terms reach back to the begin.
+fn labels(terms: &Terms, before: Option<&CensusRow>) -> (Option<Vec<Label>>, Option<Vec<Vec<Label>>>) {
+    let last = terms.policies().next_back();
+    let current = last.map(|(_, policy)| policy.labels.clone()).unwrap_or_default();
+    let reached = terms.reach(before.map_or(&Digest::ZERO, |row| &row.terms));
+    let earlier = reached.map(|reached| {
+        let at_begin = terms.policies().rfind(|(at, _)| *at < reached).map_or(0, |(at, _)| at);
+        let until = last.map_or(0, |(at, _)| at);
+        let between = terms.policies().filter(|(at, _)| (at_begin..until).contains(at));
+        between.map(|(_, policy)| policy.labels.clone()).collect()
+    });
+    (Some(current), earlier)
 }

@@ -1,5 +1,6 @@
 //! Makes a proof from what a ledger keeps.
 
+mod beacons;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use messages::{AgentId, Digest};
 use serde_bytes::ByteBuf;
 
 use self::tree::StoredTree;
-use super::format::{CensusPart, Evidence, IntervalProof, Stamp, TermsPart, VERSION, digests};
+use super::format::{CensusPart, Evidence, IntervalProof, Stamp, TermsPart, VERSION, VERSION_BEACONS, digests};
 use super::store::{CensusChoice, Store, StoredCensus};
 use crate::node::{Leaf, terms_after};
 
@@ -102,8 +103,11 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
     let (tree_size, note) = store.latest_note().map_err(NotProven::Store)?;
     let census = |choice| store.census(choice, slot, tree_size).map_err(NotProven::Store);
     let has_row = |census: &StoredCensus| census.opening.row.is_some();
+    // A quote after the interval closes it: nothing can be added to it any more.
+    let closes = |census: &StoredCensus| census.opening.row.is_some_and(|row| row.aggregate.last > to);
     let end = match census(CensusChoice::After(to))?.filter(has_row) {
-        Some(end) => end,
+        Some(end) if closes(&end) => end,
+        Some(end) => census(CensusChoice::After(u64::MAX))?.filter(closes).unwrap_or(end),
         // An agent that was enrolled later: the newest census has its whole history.
         None => census(CensusChoice::After(u64::MAX))?.ok_or(NotProven::NoCensus { slot })?,
     };
@@ -113,12 +117,14 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
     let mut tree = StoredTree::new(store, slot, &request.agent, row.aggregate.quotes);
     let mut shown = Shown::default();
     let quotes = row.aggregate.quotes;
-    let (low, high) = (tree.count_before(from)?, tree.count_before(to.saturating_add(1))?);
+    let low = tree.count_before(from)?;
+    let high = to.checked_add(1).map_or(Ok(quotes), |end| tree.count_before(end))?;
     shown.pick(&mut tree, request, low, high)?;
+    let maker = Maker { store, tree_size };
+    let beacon_stamps = shown.pick_beacons(&maker, &mut tree, &request.agent, low, high)?;
     let cut = start.as_ref().and_then(|start| start.opening.row).map_or(0, |row| row.aggregate.quotes);
     let opened = if quotes == 0 { Vec::new() } else { tree.opened(&shown.leaves, cut)? };
     let anchor = low.checked_sub(1).or((quotes > 0).then_some(0)).map(|number| tree.leaf(number)).transpose()?;
-    let maker = Maker { store, tree_size };
     let evidence = shown.evidence.iter().map(|number| maker.evidence(*number, &tree.leaf(*number)?));
     let evidence = evidence.collect::<Result<Vec<_>, _>>()?;
     let entries = match request.full.then(|| (tree.leaf(low).ok(), tree.leaf(high.saturating_sub(1)).ok())) {
@@ -130,7 +136,7 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
         Some(start) => maker.consistency(start.prefix_size, end.prefix_size)?,
     };
     Ok(IntervalProof {
-        version: VERSION,
+        version: if beacon_stamps.is_some() { VERSION_BEACONS } else { VERSION },
         agent: request.agent.clone(),
         slot,
         from,
@@ -146,6 +152,7 @@ pub fn prove<S: Store>(store: &S, request: &Request) -> Result<IntervalProof, No
         start_to_end,
         stamps: request.stamps.clone(),
         entries,
+        beacon_stamps,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The quote and verdict behind a leaf.
 
 use ledger_protocol::body::{Body, QuoteBody, Verdict, VerdictResult};
-use ledger_protocol::{Entry, EntryRef, Kind, NonceInputs};
+use ledger_protocol::{Beacon, Entry, EntryRef, Kind, NonceInputs};
 use ledger_tlog::proof::verify_inclusion;
 use ledger_tlog::tree::TreeHead;
 use messages::ledger::Head;
@@ -46,9 +46,7 @@ pub(super) fn check(
     if entry.seq != leaf.seq {
         return Err(other("quote"));
     }
-    let chain = Head { seq: entry.seq, prev: entry.prev };
-    let nonce = NonceInputs { beacon: quote.beacon, agent, head: chain, salt: quote.salt }.derive();
-    if passed && extra_data(&quote.attest) != Some(nonce.as_str().as_bytes()) {
+    if passed && !answers(&entry, &quote, agent) {
         return Err(IntervalRefused::Nonce { number });
     }
     let not_before = match &evidence.beacon {
@@ -57,12 +55,27 @@ pub(super) fn check(
         Some(note) => trust.bounds(note, quote.beacon.tree_size).map(|(low, _)| low),
     };
     Ok(QuoteFacts {
+        binding: verdict.binding,
         clock: ClockInfo::of_quote(&quote.attest),
         ima_count: verdict.ima_state.count,
         passed,
         not_before,
         not_after: None,
     })
+}
+
+/// Whether the TPM's quote contains the nonce that its entry demands.
+fn answers(entry: &Entry, quote: &QuoteBody, agent: &AgentId) -> bool {
+    let head = Head { seq: entry.seq, prev: entry.prev };
+    let nonce = NonceInputs { beacon: quote.beacon, agent, head, salt: quote.salt }.derive();
+    extra_data(&quote.attest) == Some(nonce.as_str().as_bytes())
+}
+
+/// The beacon that a quote's entry names, and whether the quote answers the nonce that rests on it.
+pub(super) fn challenge(bytes: &[u8], agent: &AgentId) -> Option<(Beacon, bool)> {
+    let entry = entry_of(bytes, Kind::Quote, agent)?;
+    let quote = QuoteBody::decode(&entry.body).ok()?;
+    Some((quote.beacon, answers(&entry, &quote, agent)))
 }
 
 fn entry_of(bytes: &[u8], kind: Kind, agent: &AgentId) -> Option<Entry> {

@@ -13,15 +13,17 @@ use crate::census::CensusOpening;
 /// Most bytes of a proof: a full one of a month at 2 s has 2.6 million entries of 500 bytes.
 pub const PROOF_BYTES_MAX: usize = 2 << 30;
 
-/// Format version.
+/// Format version of proofs without time-stamps under beacons, and of fleet proofs.
 pub(crate) const VERSION: u64 = 1;
+/// Format version of proofs with [`IntervalProof::beacon_stamps`].
+pub(crate) const VERSION_BEACONS: u64 = 2;
 
 /// All that is on record about one agent between two times, as a stranger can check it.
 ///
 /// Source: `docs/spec/interval-proof.md`.
 #[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
 pub struct IntervalProof {
-    /// 1.
+    /// 1, or 2 with `beacon_stamps`.
     pub version: u64,
     /// The agent.
     pub agent: AgentId,
@@ -53,6 +55,9 @@ pub struct IntervalProof {
     pub stamps: Vec<Stamp>,
     /// Of a full proof: the entries of the agent's chain, in order without gaps.
     pub entries: Vec<ByteBuf>,
+    /// Time-stamps that beacons commit to; with none of them the item is not there and the version is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beacon_stamps: Option<BeaconStamps>,
 }
 
 /// A census entry with one slot opened.
@@ -105,6 +110,39 @@ pub struct Stamp {
     pub token: ByteBuf,
 }
 
+/// Time-stamps that lie under the beacons of quotes: each bounds those quotes from below.
+#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct BeaconStamps {
+    /// The time-stamps, each of use to one quote at least.
+    pub tokens: Vec<LoggedToken>,
+    /// Which quote's beacon has which of them in its tree; ascending by number, then by token.
+    pub beacons: Vec<BeaconStamp>,
+}
+
+/// A time-stamp that an entry of the log names.
+#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct LoggedToken {
+    /// Index of the `timestamp` entry.
+    pub index: u64,
+    /// The entry.
+    pub entry: ByteBuf,
+    /// The checkpoint that was stamped.
+    pub note: ByteBuf,
+    /// DER of the token, CMS ContentInfo.
+    pub token: ByteBuf,
+}
+
+/// That the tree of a quote's beacon contains a `timestamp` entry.
+#[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
+pub struct BeaconStamp {
+    /// Number of the quote's leaf; its evidence is shown, with the beacon.
+    pub number: u64,
+    /// Which of the tokens, from 0.
+    pub token: u64,
+    /// From the entry to the root of the beacon.
+    pub inclusion: Vec<Digest>,
+}
+
 /// One of a proof's checkpoints.
 #[derive(Clone, Copy, Debug, Deserialize_repr, Eq, PartialEq, Serialize_repr)]
 #[repr(u8)]
@@ -129,7 +167,12 @@ impl IntervalProof {
     /// # Errors
     /// [`CborError`] if the bytes are not one, deterministically encoded.
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        cbor::decode(bytes)
+        let proof: Self = cbor::decode(bytes)?;
+        let lists = proof.beacon_stamps.as_ref().map(|stamps| (stamps.tokens.is_empty(), stamps.beacons.is_empty()));
+        match lists {
+            None | Some((false, false)) => Ok(proof),
+            Some(_) => Err(CborError::Form { offset: 0, found: "an empty list where one element is expected" }),
+        }
     }
 }
 

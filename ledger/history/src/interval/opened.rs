@@ -88,6 +88,14 @@ pub(crate) struct Opened {
     pub(crate) pieces: Vec<Piece>,
 }
 
+impl Opened {
+    /// An opened leaf by its number.
+    pub(crate) fn leaf(&self, number: u64) -> Option<&Leaf> {
+        let at = self.pieces.binary_search_by_key(&number, |piece| piece.start).ok()?;
+        self.pieces.get(at)?.leaf.as_ref()
+    }
+}
+
 /// Reads the tree of `size` leaves (at least 1) of the agent, and with it that of its first `prefix` leaves.
 pub(crate) fn read(bytes: &[u8], agent: &Digest, size: u64, prefix: u64) -> Result<Opened, MalformedTree> {
     let mut reader = TreeReader { rest: bytes, agent, prefix, pieces: Vec::new() };

@@ -6,6 +6,7 @@ use ledger_tlog::proof::{ConsistencyError, InclusionError};
 use messages::cbor::CborError;
 use messages::{AgentId, Digest};
 
+use super::beacons::BeaconStampFlaw;
 use super::format::StampedNote;
 pub use super::opened::MalformedTree;
 use crate::census::OpeningRefused;
@@ -28,7 +29,7 @@ pub enum IntervalRefused {
     #[error("the proof is no interval proof")]
     Form(#[source] CborError),
     /// Of another version.
-    #[error("the proof has version {found}; expected 1")]
+    #[error("the proof has version {found}; expected 1, or 2 with time-stamps under its beacons")]
     Version {
         /// Version found.
         found: u64,
@@ -120,6 +121,14 @@ pub enum IntervalRefused {
     CensusRow {
         /// Which census.
         end: CensusEnd,
+    },
+    /// The census at the start of a fleet proof is not before the interval.
+    #[error("the census at the start is of {found}; expected one before {from}")]
+    CensusTooLate {
+        /// Begin of the interval.
+        from: u64,
+        /// Clock of the census.
+        found: u64,
     },
     /// The census at the start counts quotes of the interval.
     #[error("the census at the start counts {found} quotes; before the interval are {expected}")]
@@ -233,6 +242,14 @@ pub enum IntervalRefused {
         /// Which, from 0.
         position: usize,
     },
+    /// A time-stamp that is said to lie under a beacon does not bound the quote.
+    #[error("time-stamp {position} under the beacons bounds no quote")]
+    BeaconStamp {
+        /// Which, from 0: of the tokens, or of the beacons.
+        position: usize,
+        /// Why not.
+        source: BeaconStampFlaw,
+    },
     /// An entry of a full proof is not the next of the chain.
     #[error("entry {position} of the full proof does not continue the agent's chain")]
     FullChain {
@@ -266,7 +283,7 @@ impl IntervalRefused {
             Self::CensusRow { .. } => "census-row",
             Self::SumsFell { .. } => "sums-fell",
             Self::MachineOrder { .. } => "machine-order",
-            Self::StartTooLate { .. } => "start-too-late",
+            Self::CensusTooLate { .. } | Self::StartTooLate { .. } => "start-too-late",
             Self::Tree(_) => "tree",
             Self::TreeRoot { .. } => "tree-root",
             Self::Straddles { .. } => "straddles",
@@ -283,6 +300,7 @@ impl IntervalRefused {
             Self::StampForm { .. } => "stamp-form",
             Self::StampRejected { .. } => "stamp-rejected",
             Self::StampNote { .. } => "stamp-note",
+            Self::BeaconStamp { source, .. } => source.name(),
             Self::FullChain { .. } => "full-chain",
             Self::FullLeaf { .. } => "full-leaf",
         }

@@ -28,15 +28,19 @@ pub struct IntervalStatement {
     pub committed_by: Vec<ProvenTime>,
     /// What the times of the quotes rest on: the weakest in the interval and beside it.
     pub times: Strength,
-    /// Quotes with a verdict in the interval.
+    /// Before which times quotes that are shown were not made, by trusted authorities whose tokens their beacons commit to.
+    pub not_before: Vec<NotBefore>,
+    /// Quotes with a verdict in the interval; one that was never judged counts as none.
     pub quotes: u64,
     /// Of them, verdicts that are no pass.
     pub failed: u64,
-    /// Quotes that were due outside of planned maintenance and did not come, counted at the quote that came next; the
-    /// gap that begins before the interval counts whole.
+    /// Quotes that were due outside of planned maintenance and did not come, counted at the quote that came next by the
+    /// policy in force there; the gap that begins before the interval counts whole, one in which the agent was enrolled
+    /// anew counts nothing.
     pub missed: u64,
-    /// Quotes missed between the last one and `until`.
-    pub missed_at_end: u64,
+    /// Quotes missed between the last one and `until`. `None` if quotes may have been due and nothing shown says from
+    /// when or up to when: before the first quote, and if the agent was retired or enrolled anew behind the last.
+    pub missed_at_end: Option<u64>,
     /// Quotes after a reset or restart of the TPM.
     pub resets: u64,
     /// Quotes of which no checkpoint told within the tolerance: with them no gap has an upper bound.
@@ -64,11 +68,11 @@ pub struct IntervalStatement {
     /// The agent at the census at the end.
     #[serde(serialize_with = "json::status")]
     pub at_end: Status,
-    /// Time of that census.
-    pub end_clock: u64,
-    /// Time of the census at the start, if there is one, and whether the agent had a slot then.
+    /// Clock of that census, by which quotes are due: *witnessed* if it rests on the auditor's own witness policy.
+    pub end_clock: ProvenTime,
+    /// Clock of the census at the start, if there is one, and whether the agent had a slot then.
     #[serde(serialize_with = "json::start")]
-    pub start: Option<(u64, bool)>,
+    pub start: Option<(ProvenTime, bool)>,
     /// What is covered between quotes that are shown, in order.
     pub readings: Vec<Reading>,
     /// Entries of the agent's chain that were shown and checked, of a full proof.
@@ -108,6 +112,33 @@ pub struct ProvenTime {
     pub strength: Strength,
 }
 
+/// A lower bound of the time at which one quote was made.
+///
+/// The quote's nonce commits to its beacon, the beacon's tree to the token: so the token was there first. What its
+/// authority says of the time is believed of it, and of nobody else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct NotBefore {
+    /// The quote's time, of the strength that the statement's `times` has.
+    pub quote: u64,
+    /// Number of its leaf.
+    pub number: u64,
+    /// The bound: genTime less the accuracy; always stamped.
+    pub time: ProvenTime,
+    /// The accuracy that the token states; `None` if it states none, which counts as 0.
+    pub accuracy_ms: Option<u64>,
+    /// By when the beacon was there, by trusted witnesses. The token is older than the beacon, so a bound that is later
+    /// than this shows that the authority or the witnesses are wrong.
+    pub beacon_by: Option<ProvenTime>,
+}
+
+impl NotBefore {
+    /// Whether authority and witnesses cannot both be right.
+    #[must_use]
+    pub fn is_contradicted(&self) -> bool {
+        self.beacon_by.is_some_and(|by| by.seconds < self.time.seconds)
+    }
+}
+
 /// A time without quotes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Gap {
@@ -117,7 +148,8 @@ pub struct Gap {
     pub to: Option<u64>,
     /// Its length, to the quote after or the end of the statement.
     pub seconds: u64,
-    /// How much longer it may have been in truth: the tolerance. `None` if the quote after is late or there is none.
+    /// How much longer it may have been in truth: the tolerance by which the quote after was not late. `None` if that is
+    /// late, or there is none.
     pub slack_ms: Option<u64>,
     /// How much of it lies in maintenance that was announced before it began.
     pub planned_ms: u64,

@@ -74,6 +74,13 @@ pub trait Store {
     /// If it cannot be read.
     fn latest_note(&self) -> Result<(u64, Vec<u8>), Self::Error>;
 
+    /// Indices of `timestamp` entries below `tree_size`, ascending: of each authority the last one. Those whose entry,
+    /// note or token is not kept may be left out.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn timestamps(&self, tree_size: u64) -> Result<Vec<u64>, Self::Error>;
+
     /// A census whose entry is under the checkpoint of `tree_size`, with a slot opened.
     ///
     /// # Errors

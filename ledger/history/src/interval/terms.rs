@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ledger_protocol::body::{Body, Enrol, Maintenance, PolicyBody, Retire};
+use ledger_protocol::body::{AgentPolicy, Body, Enrol, Maintenance, PolicyBody, Retire};
 use ledger_protocol::{Entry, Kind};
 use messages::{AgentId, Digest};
 
@@ -92,10 +92,21 @@ impl Terms {
         windows.into_iter().rev().take(WINDOWS_MAX).rev().collect()
     }
 
-    /// What is asked of the agent right before number `seq` of its chain.
-    pub(crate) fn demand(&self, seq: u64) -> Option<Demand> {
+    /// What is asked of the agent where `leaf` was judged: by the terms that the leaf itself commits to. A policy that
+    /// was put on record between a quote and its verdict judged whether the quote was late.
+    pub(crate) fn demand_at(&self, leaf: &Leaf) -> Option<Demand> {
+        self.demand(self.position(leaf, 0)?)
+    }
+
+    /// What is asked of the agent by the last of all terms that are shown.
+    pub(crate) fn demand_at_end(&self) -> Option<Demand> {
+        self.demand(self.terms.len())
+    }
+
+    /// What is asked of the agent by the first `count` of the terms.
+    fn demand(&self, count: usize) -> Option<Demand> {
         let mut demand = None;
-        for (term, _) in self.terms.iter().filter(|(term, _)| term.seq < seq) {
+        for (term, _) in self.terms.iter().take(count) {
             match &term.kind {
                 TermKind::Policy(policy) => {
                     let (interval_ms, tolerance_ms) = (policy.interval_ms, policy.tolerance_ms);
@@ -108,10 +119,27 @@ impl Terms {
         demand
     }
 
-    /// Whether the agent was enrolled anew between two numbers of its chain.
-    pub(crate) fn enrolled_between(&self, after: u64, before: u64) -> bool {
-        let between = |term: &Term| after < term.seq && term.seq < before;
-        self.terms.iter().any(|(term, _)| between(term) && matches!(term.kind, TermKind::Enrol(_)))
+    /// The entries between two numbers of the agent's chain, the former `None` for its begin.
+    pub(crate) fn between(&self, after: Option<u64>, before: u64) -> impl Iterator<Item = &TermKind> {
+        let inside = move |term: &&Term| after.is_none_or(|after| after < term.seq) && term.seq < before;
+        self.terms.iter().map(|(term, _)| term).filter(inside).map(|term| &term.kind)
+    }
+
+    /// Whether the terms up to `row`, of an earlier census, are among those shown, with a policy in them or from the
+    /// agent's first on; how many entries they are.
+    pub(crate) fn reach(&self, row: &Digest) -> Option<usize> {
+        let ends = std::iter::once(&self.before).chain(self.terms.iter().map(|(_, chain)| chain));
+        let count = ends.into_iter().position(|chain| chain == row)?;
+        let policy = self.terms.iter().take(count).any(|(term, _)| matches!(term.kind, TermKind::Policy(_)));
+        (policy || self.before == Digest::ZERO).then_some(count)
+    }
+
+    /// The policies among them, each with its place.
+    pub(crate) fn policies(&self) -> impl DoubleEndedIterator<Item = (usize, &AgentPolicy)> {
+        self.terms.iter().enumerate().filter_map(|(at, (term, _))| match &term.kind {
+            TermKind::Policy(policy) => Some((at, policy)),
+            _ => None,
+        })
     }
 
     /// All of them.

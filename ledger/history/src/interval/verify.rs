@@ -2,21 +2,21 @@
 
 use ledger_protocol::body::{Body, CensusBody};
 use ledger_protocol::{Entry, Kind};
-use ledger_timestamp::{Authorities, Token};
-use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint};
+use ledger_timestamp::{Authorities, Token, TokenRejected};
+use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint, CheckpointRejected};
 use ledger_tlog::key::NoteVerifier;
 use ledger_tlog::policy::{MalformedPolicy, Policy, WitnessQuorum};
 use ledger_tlog::proof::{ConsistencyError, verify_consistency, verify_inclusion};
 use ledger_tlog::tree::TreeHead;
 use messages::{AgentId, Digest};
 
-use super::evidence;
-use super::format::{CensusPart, IntervalProof, StampedNote, VERSION, consistency, hash, inclusion};
+use super::format::{CensusPart, IntervalProof, StampedNote, VERSION, VERSION_BEACONS, consistency, hash, inclusion};
 use super::opened::{Opened, Piece, read};
 use super::refused::{CensusEnd, IntervalRefused};
-use super::statement::{Gap, IntervalStatement, ProvenTime, Strength};
+use super::statement::{Gap, IntervalStatement, NotBefore, ProvenTime, Strength, TermKind};
 use super::terms::Terms;
 use super::zones::Zones;
+use super::{beacons, evidence};
 use crate::aggregate::Aggregate;
 use crate::census::{CensusHead, CensusRow};
 use crate::due::{missed, planned_ms};
@@ -62,10 +62,29 @@ impl Trust<'_> {
     }
 
     pub(crate) fn open(&self, note: &[u8], which: StampedNote) -> Result<AuthenticCheckpoint, IntervalRefused> {
+        self.opened(note).map_err(|source| IntervalRefused::Checkpoint { note: which, source })
+    }
+
+    /// A checkpoint of the log, in which no line of a known key is forged.
+    pub(crate) fn opened(&self, note: &[u8]) -> Result<AuthenticCheckpoint, CheckpointRejected> {
         let keys: Vec<NoteVerifier> =
             self.witnesses.map(|witnesses| witnesses.quorum.witnesses().cloned().collect()).unwrap_or_default();
         Checkpoint::open(note, self.origin, self.log, &keys)
-            .map_err(|source| IntervalRefused::Checkpoint { note: which, source })
+    }
+
+    /// Whether a token over a note is of a trusted authority. One of another authority says nothing, as long as that
+    /// authority has signed it: a log may ask several, and an auditor trust one.
+    ///
+    /// # Errors
+    /// If authorities are trusted, and nobody has signed this token over this note.
+    pub(super) fn believes(&self, token: &Token, note: &[u8]) -> Result<bool, TokenRejected> {
+        let Some(authorities) = self.authorities else { return Ok(false) };
+        match token.verify(note, None, authorities) {
+            Ok(_) => Ok(true),
+            // What is asked about trust comes after what is asked about the token.
+            Err(TokenRejected::Chain { .. } | TokenRejected::Revoked { .. }) => Ok(false),
+            Err(rejected) => Err(rejected),
+        }
     }
 
     fn trusts(&self, basis: &Digest) -> bool {
@@ -82,7 +101,8 @@ impl Trust<'_> {
 /// The checks, in their order: format, agent, interval; the checkpoints are the log's and of one history; the
 /// censuses are in the log and hold the agent's rows; the opened tree is that of the end's row, its beginning that of
 /// the start's; the interval's ends are opened; the terms lead to the end's row and the leaves are under them; quotes
-/// and verdicts beside the interval are those of the leaves; time-stamps are genuine; a full proof's entries make the leaves.
+/// and verdicts beside the interval are those of the leaves; time-stamps are genuine, and those under beacons lie there; a
+/// full proof's entries make the leaves.
 ///
 /// # Errors
 /// [`IntervalRefused`] with the check that failed.
@@ -99,7 +119,7 @@ pub fn verify_decoded(
     agent: &AgentId,
     trust: &Trust<'_>,
 ) -> Result<IntervalStatement, IntervalRefused> {
-    version_of(proof.version)?;
+    version_of(proof.version, if proof.beacon_stamps.is_some() { VERSION_BEACONS } else { VERSION })?;
     if proof.agent != *agent {
         return Err(IntervalRefused::Agent { expected: agent.clone(), found: proof.agent.clone() });
     }
@@ -120,8 +140,9 @@ pub fn verify_decoded(
     terms.check(governed.clone().filter_map(|piece| Some((piece.start, piece.leaf.as_ref()?))))?;
     let readings = check_evidence(proof, &frame, &opened, &zones, &terms, trust)?;
     let stamped = check_stamps(proof, trust)?;
+    let not_before = beacons::check(proof, |number| opened.leaf(number).map(|leaf| leaf.aggregate.first), trust)?;
     let full_entries = check_full(proof, &zones)?;
-    Ok(state(proof, frame, &zones, terms, stamped, Checked { readings, full_entries }, trust))
+    Ok(state(proof, frame, &zones, terms, stamped, Checked { readings, not_before, full_entries }, trust))
 }
 
 /// What stands around the agent's tree.
@@ -139,6 +160,7 @@ struct Frame {
 
 struct Checked {
     readings: Vec<Reading>,
+    not_before: Vec<NotBefore>,
     full_entries: u64,
 }
 
@@ -229,8 +251,8 @@ pub(crate) fn census_entry(
     Ok((body, entry.recorded.0 / 1_000))
 }
 
-pub(crate) fn version_of(found: u64) -> Result<(), IntervalRefused> {
-    if found == VERSION { Ok(()) } else { Err(IntervalRefused::Version { found }) }
+pub(crate) fn version_of(found: u64, expected: u64) -> Result<(), IntervalRefused> {
+    if found == expected { Ok(()) } else { Err(IntervalRefused::Version { found }) }
 }
 
 fn open_tree(proof: &IntervalProof, frame: &Frame) -> Result<Opened, IntervalRefused> {
@@ -272,20 +294,23 @@ fn check_evidence(
         }
     }
     let mut readings = Vec::new();
-    let mut last: Option<(u64, u64, QuoteFacts)> = None;
+    let mut last: Option<(u64, &Leaf, QuoteFacts)> = None;
     for evidence in &proof.evidence {
         let number = evidence.number;
-        let at = opened.pieces.binary_search_by_key(&number, |piece| piece.start).ok();
-        let leaf = at.and_then(|at| opened.pieces.get(at)).and_then(|piece| piece.leaf.as_ref());
         let in_order = last.is_none_or(|(last, ..)| last < number);
-        let leaf = leaf.filter(|_| in_order).ok_or(IntervalRefused::EvidenceMissing { number })?;
+        let leaf = opened.leaf(number).filter(|_| in_order).ok_or(IntervalRefused::EvidenceMissing { number })?;
         let mut facts = evidence::check(evidence, leaf, &proof.agent, &frame.head, trust)?;
         bound(&mut facts, leaf, terms, trust);
-        let time = leaf.aggregate.first;
         if let Some((_, before, first)) = &last {
-            readings.push(Reading::between(first, &facts, (*before, time)));
+            // Another TPM enrolled in between, whatever the later verdict says of its binding.
+            let anew = terms.between(Some(before.seq), leaf.seq).filter_map(|term| match term {
+                TermKind::Enrol(enrol) if enrol.binding != first.binding => Some(enrol.binding),
+                _ => None,
+            });
+            let second = QuoteFacts { binding: anew.last().unwrap_or(facts.binding), ..facts };
+            readings.push(Reading::between(first, &second, (before.aggregate.first, leaf.aggregate.first)));
         }
-        last = Some((number, time, facts));
+        last = Some((number, leaf, facts));
     }
     Ok(readings)
 }
@@ -295,7 +320,7 @@ fn bound(facts: &mut QuoteFacts, leaf: &Leaf, terms: &Terms, trust: &Trust<'_>) 
     if trust.trusts(&leaf.basis) {
         let Aggregate { first: time, late, .. } = leaf.aggregate;
         facts.not_before = facts.not_before.max(Some(time));
-        let demand = terms.demand(leaf.seq).filter(|_| late == 0);
+        let demand = terms.demand_at(leaf).filter(|_| late == 0);
         facts.not_after = demand.map(|demand| time.saturating_add(demand.tolerance_ms.div_ceil(1_000)));
     }
 }
@@ -311,9 +336,9 @@ fn check_stamps(proof: &IntervalProof, trust: &Trust<'_>) -> Result<Option<u64>,
             StampedNote::Last => proof.note.as_slice(),
         };
         let token = Token::parse(&stamp.token).map_err(|source| IntervalRefused::StampForm { position, source })?;
-        let Some(authorities) = trust.authorities else { continue };
-        token.verify(note, None, authorities).map_err(|source| IntervalRefused::StampRejected { position, source })?;
-        if stamp.note == StampedNote::Last {
+        let believed = trust.believes(&token, note);
+        let believed = believed.map_err(|source| IntervalRefused::StampRejected { position, source })?;
+        if believed && stamp.note == StampedNote::Last {
             let latest = latest_seconds(&token);
             stamped = Some(stamped.map_or(latest, |known| known.min(latest)));
         }
@@ -356,6 +381,10 @@ fn state(
         Some(_) => ProvenTime { seconds: proof.to, strength: times },
         None => ProvenTime { seconds: covered.seconds.min(proof.to), ..covered },
     };
+    let clock = |census: &CensusHead| ProvenTime {
+        seconds: census.clock.seconds,
+        strength: trust.strength(&census.clock.basis),
+    };
     let mut committed_by = vec![ProvenTime { seconds: frame.recorded, strength: Strength::Claimed }];
     committed_by.extend(frame.last_high.map(witnessed));
     committed_by.extend(stamped.map(|seconds| ProvenTime { seconds, strength: Strength::Stamped }));
@@ -366,6 +395,7 @@ fn state(
         until,
         committed_by,
         times,
+        not_before: checked.not_before,
         quotes: sum.quotes,
         failed: sum.fails,
         missed: sum.misses,
@@ -383,8 +413,8 @@ fn state(
         failures: zones.inside.iter().filter(failing).map(|piece| piece.aggregate.first).collect(),
         terms: terms.into_terms(),
         at_end: frame.row.status,
-        end_clock: frame.end.clock.seconds,
-        start: frame.start.map(|(census, row)| (census.clock.seconds, row.is_some())),
+        end_clock: clock(&frame.end),
+        start: frame.start.map(|(census, row)| (clock(&census), row.is_some())),
         readings: checked.readings,
         full_entries: checked.full_entries,
         agent: proof.agent.clone(),
@@ -421,7 +451,7 @@ fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, 
         let (from, to) = (left.aggregate.last, right.aggregate.first);
         if to.saturating_sub(from) > limit {
             let slack = right.leaf.as_ref().filter(|leaf| leaf.aggregate.late == 0);
-            let slack_ms = slack.and_then(|leaf| terms.demand(leaf.seq)).map(|demand| demand.tolerance_ms);
+            let slack_ms = slack.and_then(|leaf| terms.demand_at(leaf)).map(|demand| demand.tolerance_ms);
             let (seconds, planned_ms) = (to.saturating_sub(from), planned(left, to));
             found.push(Gap { from, to: Some(to), seconds, slack_ms, planned_ms });
         }
@@ -436,12 +466,21 @@ fn gaps(zones: &Zones<'_>, terms: &Terms, until: u64, limit: u64) -> (Vec<Gap>, 
     (found, complete)
 }
 
-/// The due rule from the last quote to the end of the statement, by the terms that are shown.
-fn missed_at_end(zones: &Zones<'_>, terms: &Terms, until: u64) -> u64 {
-    let Some(last) = zones.last_inside().or(zones.last_before()) else { return 0 };
-    let (from, end) = (last.aggregate.last, zones.first_after().map_or(u64::MAX, |leaf| leaf.seq));
-    if terms.enrolled_between(last.seq, end) {
-        return 0;
+/// The due rule from the last quote to the end of the statement, by the terms that are shown. `None` where quotes may
+/// have been due but nothing shown says from or up to when: before a first quote, and around a retirement.
+fn missed_at_end(zones: &Zones<'_>, terms: &Terms, until: u64) -> Option<u64> {
+    let after = zones.first_after();
+    let end = after.map_or(u64::MAX, |leaf| leaf.seq);
+    let last = zones.last_inside().or(zones.last_before());
+    let mut between = terms.between(last.map(|last| last.seq), end);
+    let Some(last) = last else {
+        let asks = |term: &TermKind| matches!(term, TermKind::Policy(policy) if policy.interval_ms > 0);
+        return (!between.any(asks)).then_some(0);
+    };
+    if between.any(|term| matches!(term, TermKind::Enrol(_) | TermKind::Retire(_))) {
+        return None;
     }
-    missed(from, until.max(from), terms.demand(end), &terms.windows(last.seq), last.seq)
+    let from = last.aggregate.last;
+    let demand = after.map_or_else(|| terms.demand_at_end(), |leaf| terms.demand_at(leaf));
+    Some(missed(from, until.max(from), demand, &terms.windows(last.seq), last.seq))
 }

@@ -2,7 +2,7 @@ use super::*;
 
 fn facts(clock_ms: u64, resets: u32, restarts: u32) -> QuoteFacts {
     let clock = Some(ClockInfo { clock_ms, reset_count: resets, restart_count: restarts, safe: true });
-    QuoteFacts { clock, ima_count: 10, passed: true, not_before: None, not_after: None }
+    QuoteFacts { binding: Digest([7; 32]), clock, ima_count: 10, passed: true, not_before: None, not_after: None }
 }
 
 fn broken(first: &QuoteFacts, second: &QuoteFacts) -> Vec<Broken> {
@@ -28,6 +28,8 @@ fn each_condition_breaks_the_reading() {
     assert_eq!(broken(&good, &QuoteFacts { passed: false, ..facts(6, 1, 0) }), [Broken::Failed]);
     assert_eq!(broken(&good, &QuoteFacts { clock: None, ..good }), [Broken::NoClock]);
     assert_eq!(broken(&good, &QuoteFacts { ima_count: 9, ..facts(6, 1, 0) }), [Broken::ListRestarted]);
+    let other = QuoteFacts { binding: Digest([8; 32]), ..facts(6, 1, 0) };
+    assert_eq!(broken(&good, &other), [Broken::OtherTpm], "equal counters of two TPMs are no boot");
     let clock = good.clock.map(|clock| ClockInfo { safe: false, clock_ms: 9, ..clock });
     assert_eq!(broken(&good, &QuoteFacts { clock, ..good }), [Broken::Unsafe]);
     assert!(Reading::between(&good, &facts(6, 2, 0), (0, 0)).covered().contains("nothing is covered"));

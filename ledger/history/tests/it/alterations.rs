@@ -1,130 +1,22 @@
 //! Every structural part of a proof altered, and refused by its own check.
 
-use fixtures_histories::{BEGIN, SyntheticLog};
+use fixtures_histories::BEGIN;
+use fixtures_histories::alterations::{ALTERATIONS, FULL_ALTERATIONS, rich};
 use fixtures_tsa::{Authority, Certificate};
 use ledger_history::aggregate::Aggregate;
 use ledger_history::interval::{
-    IntervalProof, IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
+    IntervalProof, IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, prove, verify,
 };
 use ledger_history::node::terms_after;
 use ledger_protocol::Entry;
-use ledger_protocol::body::VerdictResult;
 use ledger_timestamp::{Authorities, Nonce, TimestampRequest, TimestampResponse};
 use ledger_tlog::checkpoint::Checkpoint;
 use ledger_tlog::note::Note;
 use ledger_tlog::tree::consistency_proof;
-use messages::{AgentId, Digest};
+use messages::Digest;
 use serde_bytes::ByteBuf;
 
-use crate::support::{check, request, run, run_with, witnessed};
-
-/// What is altered, the check that refuses it, and how.
-pub(crate) type Alteration = (&'static str, &'static str, fn(&mut IntervalProof));
-
-/// Every structural part of a proof.
-pub(crate) const ALTERATIONS: &[Alteration] = &[
-    ("another version", "version", |p| p.version = 2),
-    ("another agent", "agent", |p| p.agent = "hypervisor-2".parse().unwrap()),
-    ("the end before the begin", "interval", |p| p.to = p.from - 1),
-    ("another slot", "census-opening", |p| p.slot = 1),
-    ("an earlier begin", "straddles", |p| p.from -= 100),
-    ("a later end", "straddles", |p| p.to += 50),
-    ("last checkpoint's signature", "checkpoint", |p| {
-        let at = p.note.len() - 8;
-        p.note[at] = if p.note[at] == b'A' { b'B' } else { b'A' };
-    }),
-    ("last checkpoint exchanged", "consistency", |p| p.note = p.start.as_ref().unwrap().note.clone()),
-    ("end's checkpoint exchanged", "consistency", |p| p.end.note = p.start.as_ref().unwrap().note.clone()),
-    ("start's checkpoint exchanged", "consistency", |p| p.start.as_mut().unwrap().note = p.end.note.clone()),
-    ("consistency to the last", "consistency", |p| p.end_to_note[0].0[0] ^= 1),
-    ("consistency to the end", "consistency", |p| p.start_to_end[0].0[0] ^= 1),
-    ("consistency cut", "consistency", |p| p.start_to_end.truncate(1)),
-    ("end census of another kind", "census-entry", |p| p.end.entry = p.evidence[0].verdict.clone()),
-    ("end census's bytes", "census-inclusion", |p| {
-        let at = p.end.entry.len() - 8;
-        flip(&mut p.end.entry, at);
-    }),
-    ("end census's index", "census-inclusion", |p| p.end.index -= 1),
-    ("end census's path", "census-inclusion", |p| p.end.inclusion[0].0[0] ^= 1),
-    ("start census's path", "census-inclusion", |p| p.start.as_mut().unwrap().inclusion[0].0[0] ^= 1),
-    ("row's status", "census-opening", |p| {
-        p.end.opening.row.as_mut().unwrap().status = ledger_history::census::Status::Idle;
-    }),
-    ("row's count", "census-opening", |p| p.end.opening.row.as_mut().unwrap().aggregate.fails = 0),
-    ("row's root", "census-opening", |p| p.end.opening.row.as_mut().unwrap().root.0[0] ^= 1),
-    ("row's last index", "census-opening", |p| p.end.opening.row.as_mut().unwrap().last_index += 1),
-    ("row removed", "census-opening", |p| p.end.opening.row = None),
-    ("census path's sums", "census-opening", |p| p.end.opening.path[0].0.fails += 1),
-    ("census path's hash", "census-opening", |p| p.end.opening.path[0].1.0[0] ^= 1),
-    ("census path cut", "census-opening", |p| p.end.opening.path.truncate(1)),
-    ("census's clock", "census-opening", |p| p.end.opening.clock.seconds += 1),
-    ("census's basis", "census-opening", |p| p.end.opening.clock.basis = Digest::ZERO),
-    ("census's epoch", "census-opening", |p| p.end.opening.epoch += 1),
-    ("census's slots", "census-opening", |p| p.end.opening.slots = 4),
-    ("start's row removed", "census-opening", |p| p.start.as_mut().unwrap().opening.row = None),
-    ("start is the end", "consistency", |p| p.start = Some(p.end.clone())),
-    ("tree cut", "tree", |p| {
-        let length = p.tree.len() - 1;
-        p.tree.truncate(length);
-    }),
-    ("tree longer", "tree", |p| p.tree.push(0)),
-    ("tree's first record pruned", "tree", |p| p.tree[0] = 1),
-    ("tree missing", "tree", |p| p.tree.clear()),
-    ("terms' begin", "terms-end", |p| {
-        p.terms.before.0[0] ^= 1;
-    }),
-    ("a term removed", "terms-end", |p| drop(p.terms.entries.pop())),
-    ("the policy at the begin removed", "terms-entry", |p| drop(p.terms.entries.remove(0))),
-    ("terms exchanged", "terms-entry", |p| p.terms.entries.swap(1, 2)),
-    ("a term of another kind", "terms-entry", |p| p.terms.entries[1] = p.evidence[0].quote.clone()),
-    ("evidence removed", "evidence-missing", |p| drop(p.evidence.remove(0))),
-    ("evidence exchanged", "evidence-missing", |p| p.evidence.swap(0, 1)),
-    ("evidence of no leaf", "evidence-missing", |p| p.evidence[1].number += 100),
-    ("verdict exchanged", "evidence-other", |p| p.evidence[0].verdict = p.evidence[1].verdict.clone()),
-    ("quote exchanged", "evidence-other", |p| p.evidence[0].quote = p.evidence[1].quote.clone()),
-    ("quote's bytes", "evidence-other", |p| {
-        let at = p.evidence[0].quote.len() - 60;
-        flip(&mut p.evidence[0].quote, at);
-    }),
-    ("beacon exchanged", "evidence-other", |p| p.evidence[0].beacon = p.evidence[1].beacon.clone()),
-    ("verdict's index", "evidence-inclusion", |p| p.evidence[0].index += 1),
-    ("verdict's path", "evidence-inclusion", |p| p.evidence[0].inclusion[0].0[0] ^= 1),
-    ("a token of nothing", "stamp-form", |p| {
-        p.stamps.push(Stamp { note: StampedNote::Last, token: ByteBuf::from([0x30, 0]) });
-    }),
-];
-
-/// The entries of a full proof.
-pub(crate) const FULL_ALTERATIONS: &[Alteration] = &[
-    ("one left out", "full-chain", |p| drop(p.entries.remove(4))),
-    ("two exchanged", "full-chain", |p| p.entries.swap(4, 5)),
-    ("cut at the end", "full-leaf", |p| drop(p.entries.pop())),
-    ("cut at the begin", "full-leaf", |p| drop(p.entries.drain(..2))),
-    ("one of another agent", "full-chain", |p| p.entries[3] = p.end.entry.clone()),
-];
-
-/// A log with everything in it, and a proof of its middle.
-pub(crate) fn rich() -> (SyntheticLog, Witnesses, AgentId, IntervalProof, Request) {
-    let (mut log, witnesses) = witnessed();
-    let agent = log.enrol("hypervisor-1");
-    let other = log.enrol("hypervisor-2");
-    let third = log.enrol("hypervisor-3");
-    for agent in [&agent, &other, &third] {
-        log.policy(agent, 10_000, 10_000);
-    }
-    log.close();
-    run(&mut log, &[&agent, &other], 300);
-    run_with(&mut log, &[&agent, &other, &third], 20, VerdictResult::Fail);
-    log.policy(&agent, 10_000, 9_000);
-    run(&mut log, &[&agent, &other], 300);
-    let request = request(&log, &agent, BEGIN + 200, BEGIN + 500);
-    let proof = prove(&log, &request).unwrap();
-    (log, witnesses, agent, proof, request)
-}
-
-fn flip(bytes: &mut ByteBuf, at: usize) {
-    bytes[at] ^= 1;
-}
+use crate::support::{check, request, run, witnessed};
 
 #[test]
 fn each_altered_part_is_refused_by_its_own_check() {
@@ -163,7 +55,7 @@ fn each_altered_record_of_the_tree_is_refused() {
         // All fields are met; a verification takes a millisecond or two without optimisation.
         for offset in (0..length).step_by(9) {
             let mut proof = good.clone();
-            flip(&mut proof.tree, at + offset);
+            proof.tree[at + offset] ^= 1;
             let refused = check(&log, Some(&witnesses), &agent, &proof.encode());
             let name = refused.expect_err("an altered tree").name();
             assert!(["tree", "tree-root"].contains(&name), "byte {offset} of a record of kind {kind}: {name}");

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
+use fixtures_histories::alterations::{
+    ALTERATIONS, FLEET_ALTERATIONS, FULL_ALTERATIONS, fleet, fleet_proof as made, rich,
+};
 use fixtures_histories::{BEGIN, ORIGIN, SyntheticLog, scenarios};
-use fixtures_tsa::{Authority, Certificate};
+use fixtures_tsa::{Authority, Certificate, Dated, Stated};
 use ledger_history::fleet::{Selection, verify as verify_fleet};
 use ledger_history::interval::{
-    IntervalProof, IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
+    IntervalRefused, Request, Stamp, StampedNote, Store as _, Trust, Witnesses, prove, verify,
 };
-use ledger_history::node::terms_after;
-use ledger_protocol::Entry;
 use ledger_protocol::body::VerdictResult;
 use ledger_timestamp::Authorities;
 use ledger_tlog::key::{KeyName, NoteVerifier, PosixSeconds};
@@ -25,19 +26,19 @@ use serde::Serialize;
 use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 
-use crate::alterations::{ALTERATIONS, Alteration, FULL_ALTERATIONS, authorities, authority_token, records, rich};
-use crate::fleet::{self, fleet, made};
+use crate::alterations::{authorities, authority_token, records};
+use crate::beacons::{BEACON_ALTERATIONS, false_stamps, of, of_two, stamped};
 
 /// What the auditor of a case takes from elsewhere.
 #[derive(Clone)]
-struct Auditor {
+pub(crate) struct Auditor {
     log: NoteVerifier,
     policy: Option<Vec<u8>>,
     roots: Option<Vec<u8>>,
 }
 
 impl Auditor {
-    fn of(log: &SyntheticLog) -> Self {
+    pub(crate) fn of(log: &SyntheticLog) -> Self {
         Self { log: log.log_key().clone(), policy: Some(log.keys().policy_file()), roots: None }
     }
 
@@ -55,14 +56,14 @@ impl Auditor {
 }
 
 /// Cases in a folder, by the command line they are asked with.
-struct Opinions {
+pub(crate) struct Opinions {
     folder: tempfile::TempDir,
     cases: BTreeMap<Vec<String>, Vec<(String, PathBuf, Value)>>,
     files: usize,
 }
 
 impl Opinions {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), cases: BTreeMap::new(), files: 0 }
     }
 
@@ -74,14 +75,14 @@ impl Opinions {
     }
 
     /// Adds a proof of an interval, whatever it says.
-    fn interval(&mut self, name: impl Into<String>, agent: &AgentId, auditor: &Auditor, proof: &[u8]) {
+    pub(crate) fn interval(&mut self, name: impl Into<String>, agent: &AgentId, auditor: &Auditor, proof: &[u8]) {
         let expected = said(auditor.ask(|trust| verify(proof, agent, trust)));
         let about = ["--agent".to_owned(), agent.to_string()];
         self.add(name.into(), auditor, &about, proof, expected);
     }
 
     /// Adds a proof of a fleet, whatever it says.
-    fn fleet(&mut self, name: impl Into<String>, auditor: &Auditor, proof: &[u8]) {
+    pub(crate) fn fleet(&mut self, name: impl Into<String>, auditor: &Auditor, proof: &[u8]) {
         let expected = said(auditor.ask(|trust| verify_fleet(proof, trust)));
         self.add(name.into(), auditor, &["--fleet".to_owned()], proof, expected);
     }
@@ -102,7 +103,7 @@ impl Opinions {
     }
 
     /// Asks the program about all of them, and compares.
-    fn compare(self) {
+    pub(crate) fn compare(self) {
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/interval_proof/verify.py");
         let mut other = Vec::new();
         for (arguments, cases) in &self.cases {
@@ -124,31 +125,6 @@ impl Opinions {
         assert!(other.is_empty(), "{} disagree:\n{}", other.len(), other.join("\n"));
     }
 }
-
-/// The terms from a later entry on, with the chain before it.
-fn skip_terms(proof: &mut IntervalProof, count: usize) {
-    for entry in proof.terms.entries.drain(..count) {
-        proof.terms.before = terms_after(&proof.terms.before, &Entry::leaf_hash(&entry));
-    }
-}
-
-/// What the altered parts of `alterations` leave out.
-const MORE_ALTERATIONS: &[Alteration] = &[
-    ("terms that begin behind the policy", "terms-short", |p| skip_terms(p, 2)),
-    ("terms that begin behind the leaf", "terms-of-leaf", |p| skip_terms(p, 3)),
-    ("a consistency proof from nowhere", "consistency", |p| p.start = None),
-    ("no terms", "terms-end", |p| p.terms.entries.clear()),
-    ("no terms at all", "terms-end", |p| {
-        p.terms.entries.clear();
-        p.terms.before = messages::Digest::ZERO;
-    }),
-    ("no evidence", "evidence-missing", |p| p.evidence.clear()),
-    ("a stamp of nothing", "stamp-note", |p| {
-        p.start = None;
-        p.start_to_end.clear();
-        p.stamps.push(Stamp { note: StampedNote::Start, token: ByteBuf::new() });
-    }),
-];
 
 fn said<T: Serialize>(answer: Result<T, IntervalRefused>) -> Value {
     match answer {
@@ -272,13 +248,6 @@ fn both_refuse_every_altered_part_for_the_same_reason() {
         alter(&mut proof);
         opinions.interval(*what, &agent, &auditor, &proof.encode());
     }
-    for (what, name, alter) in MORE_ALTERATIONS {
-        let mut proof = good.clone();
-        alter(&mut proof);
-        let refused = auditor.ask(|trust| verify(&proof.encode(), &agent, trust)).unwrap_err();
-        assert_eq!(refused.name(), *name, "{what}");
-        opinions.interval(*what, &agent, &auditor, &proof.encode());
-    }
     for (at, kind) in records(&good.tree) {
         for offset in (0..[1, 121, 165][usize::from(kind)]).step_by(13) {
             let mut proof = good.clone();
@@ -364,9 +333,16 @@ fn both_know_time_stamps() {
     let token = authority_token(&authority, &note);
     let mut opinions = Opinions::new();
     let stamp = |note| Stamp { note, token: ByteBuf::from(token.clone()) };
+    let altered = |at: usize| {
+        let mut token = token.clone();
+        token[at] ^= 1;
+        Stamp { note: StampedNote::Last, token: ByteBuf::from(token) }
+    };
     for (stamps, what) in [
         (vec![stamp(StampedNote::Last)], "a good one"),
         (vec![stamp(StampedNote::End)], "over another note"),
+        (vec![altered(token.len() - 5)], "one with another signature"),
+        (vec![altered(token.windows(2).position(|head| head == [0x18, 15]).unwrap() + 15)], "one with another time"),
         (vec![Stamp { note: StampedNote::Last, token: ByteBuf::from(&token[..token.len() - 1]) }], "a cut one"),
     ] {
         proof.stamps = stamps;
@@ -383,6 +359,56 @@ fn both_know_time_stamps() {
 }
 
 #[test]
+fn both_know_time_stamps_under_beacons() {
+    let (authority, stranger) = (Dated::new(1), Dated::new(2));
+    let (log, agent) = stamped(&authority);
+    let mut opinions = Opinions::new();
+    let trusting =
+        |log: &SyntheticLog, roots: Option<&Dated>| Auditor { roots: roots.map(Dated::root_pem), ..Auditor::of(log) };
+    let auditor = trusting(&log, Some(&authority));
+    for (from, to) in [(200, 500), (40, 120), (100, 300), (300, 650), (160, 170), (1, 5_000), (420, 421)] {
+        let proof = of(&log, &agent, from, to).encode();
+        for (roots, whose) in [(None, "nobody"), (Some(&authority), "it"), (Some(&stranger), "another")] {
+            let name = format!("{from} to {to}, {whose} trusted");
+            opinions.interval(&name, &agent, &trusting(&log, roots), &proof);
+            let alone = Auditor { policy: None, ..trusting(&log, roots) };
+            opinions.interval(format!("{name}, no witnesses"), &agent, &alone, &proof);
+        }
+    }
+    let good = of(&log, &agent, 200, 500);
+    for (what, _, alter) in BEACON_ALTERATIONS {
+        let mut proof = good.clone();
+        alter(&mut proof);
+        opinions.interval(*what, &agent, &auditor, &proof.encode());
+    }
+    let bytes = good.encode();
+    for at in (0..bytes.len()).step_by(97) {
+        let mut altered = bytes.clone();
+        altered[at] ^= 0x04;
+        opinions.interval(format!("byte {at} of {}", bytes.len()), &agent, &auditor, &altered);
+    }
+    for (what, _, log, agent) in false_stamps() {
+        let proof = of(&log, &agent, 200, 260).encode();
+        opinions.interval(what, &agent, &trusting(&log, Some(&authority)), &proof);
+    }
+    let (log, agent) = of_two(&authority, &stranger);
+    let proof = of(&log, &agent, 200, 260).encode();
+    for (number, trusted) in [&authority, &stranger, &Dated::new(3)].into_iter().enumerate() {
+        opinions.interval(format!("two, of which {number}"), &agent, &trusting(&log, Some(trusted)), &proof);
+    }
+    for (more_ms, accuracy_ms) in [(0, None), (999, Some(1)), (1_500, Some(501)), (7, Some(0))] {
+        let (mut log, agent) = SyntheticLog::with_machine(3, 2);
+        log.run(&[&agent], 150, VerdictResult::Pass);
+        let stated = Stated { gen_time_ms: log.now() * 1_000 + more_ms, accuracy_ms };
+        log.timestamp("tsa", stated.gen_time_ms, |note| authority.stamp(note, stated));
+        log.run(&[&agent], 150, VerdictResult::Pass);
+        let proof = of(&log, &agent, 200, 260).encode();
+        opinions.interval(format!("{stated:?}"), &agent, &trusting(&log, Some(&authority)), &proof);
+    }
+    opinions.compare();
+}
+
+#[test]
 fn both_say_the_same_of_fleets() {
     let (log, _) = fleet();
     let (auditor, mut opinions) = (Auditor::of(&log), Opinions::new());
@@ -390,7 +416,7 @@ fn both_say_the_same_of_fleets() {
     opinions.fleet("exceptions", &auditor, &made(&log, Selection::Exceptions).encode());
     opinions.fleet("label", &auditor, &labelled.encode());
     opinions.fleet("no witnesses", &Auditor { policy: None, ..auditor.clone() }, &labelled.encode());
-    for (what, _, alter) in fleet::ALTERATIONS {
+    for (what, _, alter) in FLEET_ALTERATIONS {
         let mut proof = labelled.clone();
         alter(&mut proof);
         opinions.fleet(*what, &auditor, &proof.encode());

@@ -13,7 +13,7 @@ use crate::Kind;
 /// An attester's AK became active.
 ///
 /// ```cddl
-/// enrol-body = [ slot: uint, binding: digest, ek_certificate: 0 verified / 1 danger-unverified, registrar: tstr ]
+/// enrol-body = [ slot: uint, binding: digest, ek_certificate: 0 / 1, registrar: tstr ]
 /// ```
 #[derive(Clone, Debug, Deserialize_tuple, Eq, PartialEq, Serialize_tuple)]
 pub struct Enrol {
@@ -21,7 +21,9 @@ pub struct Enrol {
     pub slot: u64,
     /// Blob of the EK–AK–id record ([`super::Binding`]).
     pub binding: Digest,
-    /// 0 if the EK certificate's chain was verified, 1 if the registrar was told to do without.
+    /// 0 if the EK certificate's chain was verified, 1 if the registrar was told to do without (danger). Nothing else is
+    /// read: a body with another number is malformed.
+    #[serde(deserialize_with = "zero_or_one")]
     pub ek_certificate: u8,
     /// Name and version of the registrar.
     pub registrar: String,
@@ -29,6 +31,13 @@ pub struct Enrol {
 
 impl Body for Enrol {
     const KIND: Kind = Kind::Enrol;
+}
+
+fn zero_or_one<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    match de::Deserialize::deserialize(deserializer)? {
+        found @ (0 | 1) => Ok(found),
+        found => Err(de::Error::invalid_value(de::Unexpected::Unsigned(u64::from(found)), &"0 or 1")),
+    }
 }
 
 /// A named policy changed (fleet's chain), or what applies to one agent (the agent's chain).

@@ -57,6 +57,17 @@ fn verdict_bytes_are_pinned() {
 }
 
 #[test]
+fn an_enrolment_says_whether_the_ek_certificate_was_verified_and_nothing_else() {
+    let body = |ek_certificate| Enrol { slot: 0, binding: Digest([1; 32]), ek_certificate, registrar: "r".into() };
+    for good in [0, 1] {
+        assert_eq!(round_trip(&body(good)).get(72..74), Some(if good == 0 { "00" } else { "01" }));
+    }
+    for bad in [2, 23, 24, 255] {
+        assert!(Enrol::decode(&body(bad).encode()).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn the_other_bodies_come_back() {
     round_trip(&KeyRelease {
         phase: ReleasePhase::Withheld,

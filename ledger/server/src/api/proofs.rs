@@ -17,8 +17,13 @@ pub(super) fn agent(ledger: &Ledger, request: &Request) -> Result<Response, Refu
 }
 
 pub(super) fn fleet(ledger: &Ledger, request: &Request) -> Result<Response, Refusal> {
-    let parameters = Parameters::read(request, &["from", "label", "to"])?;
-    let selection = request.query.get("label").map_or(Ok(Selection::Exceptions), with_label)?;
+    let parameters = Parameters::read(request, &["all", "from", "label", "to"])?;
+    let selection = match (parameters.flag("all")?, request.query.get("label")) {
+        (false, None) => Selection::Exceptions,
+        (false, Some(label)) => with_label(label)?,
+        (true, None) => Selection::All,
+        (true, Some(_)) => return Err(Refusal::Malformed("all and label are given; expected one of them".to_owned())),
+    };
     let (from, to) = (parameters.number("from", None)?, parameters.number("to", None)?);
     let bytes = of_fleet(&ledger.shared, from, to, selection).map_err(|error| refusal(ledger, error))?;
     Ok(Response::new(StatusCode::OK, "application/cbor", bytes))

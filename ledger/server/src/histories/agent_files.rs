@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -123,7 +123,9 @@ impl AgentFiles {
             let levels = (1..).map(|level| (level.to_string(), nodes(history.leaves(slot), level)));
             let levels = levels.take_while(|(_, count)| *count > 0);
             let leaves = (LEAVES.to_owned(), history.leaves(slot));
-            for (end, count) in std::iter::once(leaves).chain(levels).filter(|(_, count)| *count > 0) {
+            // Its enrolment, at least.
+            let terms = (TERMS.to_owned(), TERM_BYTES as u64);
+            for (end, count) in [leaves, terms].into_iter().chain(levels).filter(|(_, count)| *count > 0) {
                 let path = path(&self.path, slot, &end);
                 if !there.contains(&(slot, end)) {
                     return Err(HistoriesError::Short { path, expected: count, found: 0 });
@@ -214,8 +216,16 @@ pub(super) fn read_terms(histories: &Path, slot: u32) -> Result<Vec<u64>, Histor
     read_terms_at(&path(&histories.join(AGENTS_FOLDER), slot, TERMS))
 }
 
+/// At most [`TERMS_MAX`] of them are read: the file's length is looked at before its bytes are taken into memory.
 fn read_terms_at(path: &Path) -> Result<Vec<u64>, HistoriesError> {
-    let bytes = fs::read(path).map_err(io("read", path))?;
+    let mut file = File::open(path).map_err(io("open", path))?;
+    let found = file.metadata().map_err(io("look at", path))?.len();
+    let limit = TERMS_MAX * TERM_BYTES as u64;
+    if found > limit {
+        return Err(HistoriesError::Long { path: path.to_owned(), limit, found });
+    }
+    let mut bytes = Vec::new();
+    (&mut file).take(limit).read_to_end(&mut bytes).map_err(io("read", path))?;
     Ok(bytes.as_chunks().0.iter().map(|chunk| u64::from_be_bytes(*chunk)).collect())
 }
 
@@ -266,6 +276,8 @@ const AGENTS_FOLDER: &str = "agents";
 const LEAVES: &str = "leaves";
 const TERMS: &str = "terms";
 const TERM_BYTES: usize = 8;
+/// Entries that govern one agent: a policy or maintenance every ten minutes for 19 years. Eight MB are read for a proof.
+const TERMS_MAX: u64 = 1 << 20;
 
 /// Leaves, nodes and terms that wait to be written: those of 160,000 quotes.
 const WAITING_BYTES_MAX: usize = 32 << 20;
@@ -278,3 +290,6 @@ const ROOMS_KEPT_MAX: usize = 512;
 
 /// Slots of one folder: a few thousand files each.
 const FOLDER_SLOTS: u32 = 1_000;
+
+#[cfg(test)]
+mod tests;

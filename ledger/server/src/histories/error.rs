@@ -36,6 +36,16 @@ pub enum HistoriesError {
         /// Why not.
         source: io::Error,
     },
+    /// A file is longer than one of its kind may be.
+    #[error("{path} has {found} bytes; expected at most {limit}", path = path.display())]
+    Long {
+        /// The file.
+        path: PathBuf,
+        /// Bytes it may have.
+        limit: u64,
+        /// Bytes it has.
+        found: u64,
+    },
     /// A file is shorter than the snapshot says.
     #[error("{path} has {found} bytes; expected at least {expected}", path = path.display())]
     Short {

@@ -56,6 +56,8 @@ pub(crate) enum ShelfError {
     Pruned { index: u64 },
     #[error("an entry cannot be read")]
     Read(#[source] ReadError),
+    #[error("the stamps on a checkpoint cannot be read")]
+    Stamps(#[source] io::Error),
     #[error("a full proof of {found} entries was asked for; expected at most {FULL_ENTRIES_MAX}")]
     TooMany { found: u64 },
 }
@@ -75,6 +77,10 @@ impl ShelfError {
 impl<'a> Shelf<'a> {
     pub(super) fn new(histories: &'a Histories, shared: &'a Shared, tree: Published) -> Self {
         Self { found: RefCell::default(), histories, shared, tree }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        self.shared
     }
 
     /// A census whose entry is under the checkpoint of `tree_size`: its number and its record.
@@ -202,6 +208,10 @@ impl Store for Shelf<'_> {
 
     fn latest_note(&self) -> Result<(u64, Vec<u8>), ShelfError> {
         Ok((self.tree.size, self.tree.note.to_vec()))
+    }
+
+    fn timestamps(&self, tree_size: u64) -> Result<Vec<u64>, ShelfError> {
+        self.timestamps_below(tree_size)
     }
 
     fn census(&self, choice: CensusChoice, slot: u32, tree_size: u64) -> Result<Option<StoredCensus>, ShelfError> {

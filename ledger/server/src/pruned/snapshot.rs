@@ -40,8 +40,7 @@ type Wire =
 
 impl Snapshot {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut agents: Vec<_> = self.state.agents().map(|(agent, chain)| (agent.clone(), chain.clone())).collect();
-        agents.sort_unstable_by(|(one, _), (two, _)| one.as_str().cmp(two.as_str()));
+        let agents = self.agents();
         let answers = self.answers.iter().map(|(key, answered)| (*key, answered.clone())).collect();
         let wire: Wire = (
             1,
@@ -60,6 +59,24 @@ impl Snapshot {
         let checksum = sha256(&bytes);
         bytes.extend_from_slice(&checksum);
         bytes
+    }
+
+    /// What an auditor goes on from: the state without what concerns submitters alone.
+    ///
+    /// ```cddl
+    /// boundary = [ version: 1, first: uint, root: digest, minimum_index: uint, policy_index: uint, totals,
+    ///              [* [agent: tstr, chain]] ]
+    /// ```
+    pub(crate) fn boundary(&self) -> Vec<u8> {
+        let totals = *self.state.totals();
+        cbor::encode(&(1_u8, self.first, self.root, self.minimum_index, self.policy_index, totals, self.agents()))
+    }
+
+    /// Where every agent's chain stood, by id.
+    fn agents(&self) -> Vec<(AgentId, AgentChain)> {
+        let mut agents: Vec<_> = self.state.agents().map(|(agent, chain)| (agent.clone(), chain.clone())).collect();
+        agents.sort_unstable_by(|(one, _), (two, _)| one.as_str().cmp(two.as_str()));
+        agents
     }
 
     /// `None` if the bytes are not what [`Snapshot::encode`] made.

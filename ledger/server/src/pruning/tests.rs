@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::disk::faults::{Event, Fault, Watched};
 use crate::disk::power_cut::{Arrival, Chance, LostSync, PowerCut};
-use crate::{LogConfig, export, fsck, reindex};
+use crate::{ExportedBlobs, LogConfig, export, fsck, reindex};
 
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
@@ -170,7 +170,7 @@ fn a_pruned_log_has_its_tree_its_rest_and_what_the_rest_depends_on() {
     assert_eq!(files(&path.join("pruned")), [kept_name(second.first), state_name(second.first)]);
     let grown = crate::info(&path).unwrap().1;
     assert_eq!(reindex(&path).unwrap(), grown);
-    let report = export(&path, &folder.path().join("web")).unwrap();
+    let report = export(&path, &folder.path().join("web"), ExportedBlobs::Histories).unwrap();
     assert_eq!(report.tree_size, crate::info(&path).unwrap().0.durable_size);
     let bundles = files(&folder.path().join("web/tile/entries"));
     assert!(bundles.is_empty(), "every bundle begins with pruned entries: {bundles:?}");

@@ -147,7 +147,7 @@ impl TileWriter {
 }
 
 /// Whole or not at all: a reader must never see half a tile. What is synced is synced at the end.
-fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }

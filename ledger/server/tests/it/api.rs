@@ -227,10 +227,13 @@ async fn every_route_admits_exactly_its_roles() {
                 let expected = if caller == Caller::Anonymous { 403 } else { 200 };
                 assert_eq!(get(&client, &served.url, path).await.status, expected, "{caller:?} {path}");
             }
-            for path in
-                ["/ledger/v1/agents/node-1/interval-proof?from=1&to=2", "/ledger/v1/fleet/interval-proof?from=1&to=2"]
-            {
-                // This ledger keeps no histories.
+            for path in [
+                "/ledger/v1/agents/node-1/interval-proof?from=1&to=2",
+                "/ledger/v1/fleet/interval-proof?from=1&to=2",
+                "/ledger/v1/pruned/boundary",
+                "/ledger/v1/pruned/histories",
+            ] {
+                // This ledger keeps no histories, and nothing of it was pruned.
                 let expected = if caller == Caller::Anonymous { 403 } else { 404 };
                 assert_eq!(get(&client, &served.url, path).await.status, expected, "{caller:?} {path}");
             }

@@ -24,7 +24,7 @@ use serde_bytes::ByteBuf;
 use transport::client::Outgoing;
 
 use crate::entries::{action, agent, enrol, fleet, group, item, linked_verdict};
-use crate::rig::{Caller, Rig, get, send};
+use crate::rig::{Caller, Rig, body, get, send};
 
 const EPOCH: Duration = Duration::from_millis(100);
 
@@ -246,6 +246,9 @@ async fn the_fleets_proof_counts_all_machines_and_shows_those_with_the_label() {
     assert_eq!(shown(Some("role=builder")).await, ["node-1"]);
     assert!(shown(Some("role=printer")).await.is_empty());
     let auditor = rig.http(Caller::Auditor);
+    let path = format!("/ledger/v1/fleet/interval-proof?from={begin}&to={}&all=1", now() + 3_600);
+    let whole = fleet_proof::verify(&body(&auditor, &served.url, &path).await, &trust).unwrap();
+    assert_eq!((whole.machines.len(), whole.others, whole.labels_complete), (3, 0, true));
     for (path, expected) in [
         ("/ledger/v1/agents/node-0/interval-proof?from=2&to=1", 400),
         ("/ledger/v1/agents/node-0/interval-proof?from=1", 400),
@@ -255,10 +258,47 @@ async fn the_fleets_proof_counts_all_machines_and_shows_those_with_the_label() {
         ("/ledger/v1/agents/~fleet/interval-proof?from=1&to=2", 404),
         ("/ledger/v1/fleet/interval-proof?from=1&to=2&label=role", 400),
         ("/ledger/v1/fleet/interval-proof?from=1&to=2&full=1", 400),
+        ("/ledger/v1/fleet/interval-proof?from=1&to=2&all=2", 400),
+        ("/ledger/v1/fleet/interval-proof?from=1&to=2&all=1&label=role%3Dhypervisor", 400),
         // Before there was anything: an empty statement, but a proof.
         ("/ledger/v1/agents/node-0/interval-proof?from=1&to=2", 200),
     ] {
         assert_eq!(get(&auditor, &served.url, path).await.status.as_u16(), expected, "{path}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_altered_behind_the_ledger_becomes_no_proof() {
+    let rig = rig();
+    let served = rig.serve().await;
+    let (client, begin, key) = (rig.ledger_client(&served.url), now() - 1, rig.key());
+    let mut machine = Machine::enrol(&client, "node-0", 0, "hypervisor").await;
+    for _ in 0..4 {
+        machine.quote(&client, VerdictResult::Fail).await.unwrap();
+    }
+    proof_of(&client, &machine.id, (begin, now() + 3_600), 4, &key).await;
+    let auditor = rig.http(Caller::Auditor);
+    let to = now() + 3_600;
+    let machines = format!("/ledger/v1/agents/node-0/interval-proof?from={begin}&to={to}");
+    let fleets = format!("/ledger/v1/fleet/interval-proof?from={begin}&to={to}&label=role%3Dhypervisor");
+    let written = files(&rig.data().join("histories"));
+    let named = |end: &str| written.keys().find(|path| path.extension().is_some_and(|found| found == end)).unwrap();
+    for (path, file, at) in [
+        // The first leaf's `fails`, behind seq and four numbers of its aggregate.
+        (&machines, named("leaves"), 8 + 4 * 8 + 7),
+        // The index of the policy's entry.
+        (&machines, named("terms"), 8 + 7),
+        (&fleets, named("terms"), 8 + 7),
+    ] {
+        let good = fs::read(file).unwrap();
+        assert_eq!(get(&auditor, &served.url, path).await.status, StatusCode::OK, "{path}");
+        let mut altered = good.clone();
+        altered[at] ^= 1;
+        fs::write(file, &altered).unwrap();
+        let answer = get(&auditor, &served.url, path).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}: {}", file.display());
+        fs::write(file, &good).unwrap();
     }
     served.stop().await;
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use ledger_server::{InitError, KeyType, Ledger, OpenError, fsck, init};
+use ledger_server::{ExportedBlobs, InitError, KeyType, Ledger, OpenError, fsck, init};
 use ledger_tlog::checkpoint::{AuthenticCheckpoint, Checkpoint, CheckpointRejected};
 use ledger_tlog::key::NoteVerifier;
 
@@ -47,7 +47,7 @@ fn a_log_whose_own_key_is_p256_is_served_checked_and_exported() {
     assert_eq!(open(&rig.data(), &keys[0]).unwrap().note().signatures().len(), 1);
     assert!(fsck(&rig.data()).unwrap().is_sound());
     let out = rig.data().with_file_name("export");
-    let report = ledger_server::export(&rig.data(), &out).unwrap();
+    let report = ledger_server::export(&rig.data(), &out, ExportedBlobs::Histories).unwrap();
     assert!(report.tree_size > 1);
     open(&out, &keys[0]).unwrap();
 }

@@ -110,6 +110,12 @@ async fn what_was_pruned_is_answered_as_such_and_proofs_stay() {
     assert_eq!(body(&http, url, "/ledger/v1/entries/5").await, **entry);
     let answer = get(&http, url, "/ledger/v1/entries/1").await;
     assert_eq!(answer.status, StatusCode::GONE, "a service-start is not kept");
+    // What an auditor goes on from: the state, without the answers to submitters.
+    let boundary = body(&http, url, "/ledger/v1/pruned/boundary").await;
+    let [_, at, ..] = messages::cbor::array_items::<7>(&boundary).unwrap();
+    assert_eq!(messages::cbor::decode::<u64>(&boundary[at]).unwrap(), first);
+    let answer = get(&http, url, "/ledger/v1/pruned/histories").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "it kept none");
     rig.ledger_client(url).append(fleet(vec![action("goes on")])).await.unwrap();
     served.stop().await;
     let report = fsck(&rig.data()).unwrap();

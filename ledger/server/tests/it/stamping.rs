@@ -358,3 +358,38 @@ async fn a_proof_of_an_interval_ends_in_a_stamped_checkpoint_and_carries_the_tok
     assert!(again.seconds <= stamped.seconds);
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_that_is_asked_for_after_a_stamp_is_bounded_by_it_from_below() {
+    let (tsa, other) = (Tsa::new(100, false).await, Tsa::new(100, false).await);
+    let mut rig = histories::rig();
+    stamped_by(&mut rig, &[("one", &tsa), ("two", &other)], &[&tsa, &other], HOUR);
+    let served = rig.serve().await;
+    let (client, begin, key) = (rig.ledger_client(&served.url), histories::now() - 1, rig.key());
+    let mut machine = Machine::enrol(&client, "node-1", 0, "hypervisor").await;
+    wait_for("both stamps are logged", || kept(&rig, ".logged").len() == 2).await;
+    let mut authorities = Authorities::new();
+    for tsa in [&tsa, &other] {
+        authorities.trust_pem(&tsa.authority.read("ca.pem")).unwrap();
+    }
+    let trust = Trust { origin: "ledger.test/log", log: &key, witnesses: None, authorities: Some(&authorities) };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let statement = loop {
+        assert!(Instant::now() < deadline, "no bounded quote");
+        // Until the beacon is one behind both entries.
+        machine.quote(&client, VerdictResult::Pass).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let Ok(proof) = client.interval_proof(&machine.id, begin, histories::now(), &[]).await else { continue };
+        let statement = verify(&proof, &machine.id, &trust).unwrap_or_else(|error| panic!("{error:?}"));
+        if statement.not_before.len() >= 2 {
+            break statement;
+        }
+    };
+    for bound in &statement.not_before {
+        assert_eq!((bound.time.strength, bound.beacon_by), (Strength::Stamped, None));
+        // openssl's own clock and accuracy of 1.5 s; the first stamp may be of the time before the rig was looked at.
+        assert!((begin - 5..=bound.quote).contains(&bound.time.seconds), "{statement:?}");
+    }
+    assert_eq!(statement.times, Strength::Claimed, "the times themselves became no stronger");
+    served.stop().await;
+}

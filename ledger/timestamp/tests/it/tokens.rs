@@ -1,7 +1,7 @@
 //! What is believed of an authority, and what not. `openssl ts` is asked beside us.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
-use fixtures_tsa::{Authority, Certificate};
+use fixtures_tsa::{Authority, Certificate, Dated, Stated};
 use ledger_timestamp::{
     Accuracy, Authorities, MalformedToken, Nonce, Revocation, TimestampRequest, TimestampResponse, Token, TokenRejected,
 };
@@ -178,4 +178,45 @@ fn requests_survive_a_round_trip_and_are_asked_with_a_certificate() {
     // openssl reads the request, and puts the certificate in.
     let token = token(&authority);
     assert!(token.verify_integrity(DATA, None, &Authorities::new()).is_ok());
+}
+
+#[test]
+fn a_token_of_any_time_that_a_test_makes_is_one_to_openssl_as_well() {
+    let (authority, other) = (Dated::new(1), Dated::new(2));
+    let mut trust = Authorities::new();
+    trust.trust_pem(&authority.root_pem()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("ca.pem"), authority.root_pem()).unwrap();
+    std::fs::write(path("data"), DATA).unwrap();
+    for (gen_time_ms, accuracy_ms) in
+        [(978_307_200_000, None), (1_767_225_600_120, Some(1_500)), (4_000_000_000_999, Some(0))]
+    {
+        let stated = Stated { gen_time_ms, accuracy_ms };
+        let token = Token::parse(&authority.stamp(DATA, stated)).unwrap();
+        assert_eq!(token.verify(DATA, None, &trust).unwrap().gen_time.0, gen_time_ms);
+        assert_eq!(token.info().accuracy, accuracy_ms.map(|ms| Accuracy(ms * 1_000)));
+        std::fs::write(path("token"), token.to_der()).unwrap();
+        let time = (gen_time_ms / 1_000).to_string();
+        let verified = std::process::Command::new("openssl")
+            .args([
+                "ts",
+                "-verify",
+                "-data",
+                "data",
+                "-in",
+                "token",
+                "-token_in",
+                "-CAfile",
+                "ca.pem",
+                "-attime",
+                &time,
+            ])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        let stranger = Token::parse(&other.stamp(DATA, stated)).unwrap().verify(DATA, None, &trust);
+        assert!(matches!(stranger, Err(TokenRejected::Chain { .. })), "{stranger:?}");
+    }
 }

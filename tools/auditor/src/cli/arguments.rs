@@ -73,9 +73,12 @@ pub(super) struct ProveArguments {
     /// All machines, with those shown on which something went wrong.
     #[arg(long)]
     pub(super) fleet: bool,
-    /// Of all machines show those with this label instead, such as role=hypervisor.
-    #[arg(long, value_name = "NAME=VALUE", requires = "fleet")]
-    pub(super) label: Option<String>,
+    /// Of all machines show those with this label in the interval instead, such as role=hypervisor.
+    #[arg(long, value_name = "NAME=VALUE", requires = "fleet", value_parser = label)]
+    pub(super) label: Option<(String, String)>,
+    /// Show every machine that ever was enrolled with its policies: only this proves that no other one has a label.
+    #[arg(long, requires = "fleet", conflicts_with = "label")]
+    pub(super) all: bool,
     /// Start of the interval: RFC 3339, now, or an age such as -1h.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(super) from: String,
@@ -94,15 +97,15 @@ pub(super) struct ProveArguments {
     /// Show every entry, and write the blobs they name beside the proof, so that every quote can be judged again.
     #[arg(long, conflicts_with = "fleet")]
     pub(super) full: bool,
-    /// The ledger, https://HOST:PORT.
+    /// The ledger that makes the proof, https://HOST:PORT.
     #[arg(long, env = "ATTESTRY_LEDGER_URL", value_name = "URL", requires = "tls_dir")]
     pub(super) ledger: Option<String>,
-    /// A copy of the log instead: a ledger's data directory, or a mirror.
-    #[arg(long, value_name = "DIR")]
-    pub(super) log: Option<PathBuf>,
-    /// Folder with cacert.crt and a client's certificate and key, auditor-* or client-*.
-    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
-    pub(super) tls_dir: Option<PathBuf>,
+    /// Make the proof here instead, from the whole log: a ledger's data directory, an exported folder or a mirror; or a
+    /// ledger, https://HOST:PORT, all of which is then read.
+    #[arg(long, value_name = "DIR|URL")]
+    pub(super) log: Option<String>,
+    #[command(flatten)]
+    pub(super) reading: Reading,
 }
 
 /// By what evidence is judged again.
@@ -119,6 +122,17 @@ pub(super) struct Judging {
     pub(super) policy_key: Vec<PathBuf>,
 }
 
+/// How a ledger is read.
+#[derive(Args, Debug)]
+pub(super) struct Reading {
+    /// Folder with cacert.crt and a client's certificate and key, auditor-* or client-*, for a URL.
+    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
+    pub(super) tls_dir: Option<PathBuf>,
+    /// Longest wait for one answer of a ledger, its body included.
+    #[arg(long, value_name = "SECONDS", default_value_t = 40)]
+    pub(super) timeout: u64,
+}
+
 #[derive(Args, Debug)]
 pub(super) struct ReplayArguments {
     /// A ledger's data directory, an exported folder or a mirror; or a ledger, https://HOST:PORT.
@@ -129,9 +143,11 @@ pub(super) struct ReplayArguments {
     pub(super) log_key: LogKey,
     #[command(flatten)]
     pub(super) judging: Judging,
-    /// Folder with cacert.crt and a client's certificate and key, for a URL.
-    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
-    pub(super) tls_dir: Option<PathBuf>,
+    /// Take a log from where its operator has pruned it: what that leaves open is told, and is no reason to end with 3.
+    #[arg(long)]
+    pub(super) allow_pruned: bool,
+    #[command(flatten)]
+    pub(super) reading: Reading,
     /// Print the report as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -162,9 +178,18 @@ pub(super) struct MonitorArguments {
     /// Look once and end: 1 if something is false, 3 if something could not be checked.
     #[arg(long)]
     pub(super) once: bool,
-    /// Folder with cacert.crt and a client's certificate and key, for a URL.
-    #[arg(long, env = "ATTESTRY_TLS_DIR", value_name = "DIR")]
-    pub(super) tls_dir: Option<PathBuf>,
+    /// Raise an alarm about what has not changed again after so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    pub(super) repeat: u64,
+    /// Run by sh for each alarm, with its line on stdin and ATTESTRY_ALARM_CHECK, _TEXT, _FALSE, _OVER and _NUMBER in
+    /// its environment. One that fails is run again after the next look.
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) on_alarm: Option<String>,
+    /// Begin a mirror of a pruned log without an alarm about what was pruned.
+    #[arg(long)]
+    pub(super) allow_pruned: bool,
+    #[command(flatten)]
+    pub(super) reading: Reading,
 }
 
 #[derive(Args, Debug)]
@@ -260,6 +285,11 @@ impl From<&str> for LogKey {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 const EXAMPLES: &str = "\

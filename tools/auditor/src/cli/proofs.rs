@@ -1,19 +1,26 @@
 //! The commands about interval and fleet proofs.
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
+};
 
-use ledger_history::interval::Witnesses;
+use ledger_history::{
+    fleet::Selection,
+    interval::{PROOF_BYTES_MAX, Witnesses},
+};
 use messages::{Digest, UnixMillis};
 
 use super::{
     EXIT_FAILED, EXIT_USAGE, Failure,
     arguments::{ProveArguments, VerifyArguments},
     failed, interval, print, read_file, show, unusable, usage,
+    whole::open,
 };
 use crate::{
     interval::{Evidence, IntervalQuestion, render, verify},
     ledger::{Ledger, TlsFiles},
-    log::Log,
     prove::{About, Ask, Maker, NotMade, blobs_folder, prove, write},
     verify::Question,
 };
@@ -26,11 +33,15 @@ pub(super) fn run_prove(arguments: &ProveArguments) -> Result<u8, Failure> {
             let (gap, boots, full) = (arguments.gap, arguments.boots, arguments.full);
             About::Machine { agent: agent.clone(), gap, boots, full }
         }
-        None => About::Fleet(arguments.label.clone()),
+        None => About::Fleet(match &arguments.label {
+            _ if arguments.all => Selection::All,
+            None => Selection::Exceptions,
+            Some((name, value)) => Selection::Label(name.clone(), value.clone()),
+        }),
     };
     let ask = Ask { interval: (seconds(from), seconds(to)), about };
-    let copy = arguments.log.as_deref().map(Log::folder).transpose().map_err(|error| usage(&error))?;
-    let ledger = match (&copy, &arguments.ledger, &arguments.tls_dir) {
+    let copy = arguments.log.as_deref().map(|place| open(place, &arguments.reading)).transpose()?;
+    let ledger = match (&copy, &arguments.ledger, &arguments.reading.tls_dir) {
         (None, Some(url), Some(tls)) => {
             Some(Ledger::new(url, &TlsFiles::in_folder(tls)).map_err(|error| usage(&error))?)
         }
@@ -40,7 +51,7 @@ pub(super) fn run_prove(arguments: &ProveArguments) -> Result<u8, Failure> {
         (Some(log), _) => Maker::Copy(log),
         (None, Some(ledger)) => Maker::Ledger(ledger),
         (None, None) => {
-            let text = "give --ledger URL with --tls-dir DIR, or --log DIR".to_owned();
+            let text = "give --ledger URL with --tls-dir DIR, or --log DIR|URL".to_owned();
             return Err(Failure { code: EXIT_USAGE, text });
         }
     };
@@ -58,12 +69,30 @@ pub(super) fn run_prove(arguments: &ProveArguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// A proof's file, of which no more is taken into memory than a proof can have.
+fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
+    let place = path.display();
+    let failed = |error: io::Error| Failure { code: EXIT_FAILED, text: format!("cannot read {place}: {error}") };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    let stated = file.metadata().map_err(failed)?.len();
+    let limit = PROOF_BYTES_MAX as u64;
+    if stated <= limit {
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    if stated > limit || bytes.len() > PROOF_BYTES_MAX {
+        let text = format!("{place} has more than {PROOF_BYTES_MAX} bytes, the most that a proof can have");
+        return Err(Failure { code: EXIT_FAILED, text });
+    }
+    Ok(bytes)
+}
+
 pub(super) fn run_verify(arguments: &VerifyArguments, question: &Question<'_>) -> Result<u8, Failure> {
     if arguments.from.is_some() || arguments.to.is_some() {
         let text = "--from and --to are for bundles; a proof is of its own interval".to_owned();
         return Err(Failure { code: EXIT_USAGE, text });
     }
-    let bytes = read_file(&arguments.bundle, EXIT_FAILED)?;
+    let bytes = read_proof(&arguments.bundle)?;
     // The file itself: its digest says whether the log's times rest on this very policy.
     let policy = arguments.witness_policy.as_deref();
     let witnesses = policy

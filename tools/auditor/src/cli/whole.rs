@@ -5,19 +5,22 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ledger_tlog::key::NoteVerifier;
 
 use super::{
     EXIT_FAILED, EXIT_FALSE, EXIT_USAGE, Failure,
-    arguments::{Judging, LogKey, MonitorArguments, ReplayArguments},
-    failed, print, read_key, read_policy, read_signers, show, usage,
+    arguments::{Judging, LogKey, MonitorArguments, Reading, ReplayArguments},
+    failed,
+    progress::Progress,
+    read_key, read_policy, read_signers, show,
+    telling::Telling,
+    usage,
 };
 use crate::{
-    clock,
+    clock, entropy,
     ledger::{Ledger, TlsFiles},
     log::Log,
-    monitor::{Monitor, Watch},
+    monitor::{Monitor, Phase, Watch},
     replay::{render, replay},
     roots,
     verify::Question,
@@ -26,19 +29,15 @@ use crate::{
 pub(super) fn run_replay(arguments: &ReplayArguments) -> Result<u8, Failure> {
     let LogKey(text) = &arguments.log_key;
     let log_key = read_key(text)?;
-    let log = open(&arguments.log, arguments.tls_dir.as_deref())?;
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} entries, {per_sec}, {eta} left") {
-        bar.set_style(style);
-    }
-    let report = judging(&arguments.judging, &log_key, |question| {
-        let progress = |read, of| {
-            bar.set_length(of);
-            bar.set_position(read);
-        };
-        replay(&log, &log_key, question, progress).map_err(|error| failed(&error))
+    let log = open(&arguments.log, &arguments.reading)?;
+    let mut progress = Progress::new();
+    let mut report = judging(&arguments.judging, &log_key, |question| {
+        replay(&log, &log_key, question, |read, of| progress.show("read", read, of)).map_err(|error| failed(&error))
     })?;
-    bar.finish_and_clear();
+    progress.clear();
+    if arguments.allow_pruned {
+        report.allow_pruned();
+    }
     show(&report, arguments.json, render)?;
     Ok(report.conclusion.exit_code())
 }
@@ -46,25 +45,33 @@ pub(super) fn run_replay(arguments: &ReplayArguments) -> Result<u8, Failure> {
 pub(super) fn run_monitor(arguments: &MonitorArguments) -> Result<u8, Failure> {
     let LogKey(text) = &arguments.log_key;
     let log_key = read_key(text)?;
-    let log = open(&arguments.ledger, arguments.tls_dir.as_deref())?;
+    let log = open(&arguments.ledger, &arguments.reading)?;
     let witnesses = arguments.witness_policy.as_deref().map(|path| read_policy(path, &log_key)).transpose()?;
+    let ms = |seconds: u64| seconds.saturating_mul(1_000);
     judging(&arguments.judging, &log_key, |question| {
-        let age_ms = arguments.max_age.saturating_mul(1_000);
-        let watch = Watch { log_key: &log_key, witnesses: witnesses.as_ref(), question, age_ms };
-        let mut monitor = Monitor::open(PathBuf::from(&arguments.mirror), watch).map_err(|error| failed(&error))?;
+        let watch = Watch {
+            log_key: &log_key,
+            witnesses: witnesses.as_ref(),
+            question,
+            age_ms: ms(arguments.max_age),
+            repeat_ms: ms(arguments.repeat),
+            allow_pruned: arguments.allow_pruned,
+        };
+        let mut progress = Progress::new();
+        let mut show = |phase: Phase, number, of| progress.show(word(phase), number, of);
+        let mirror = PathBuf::from(&arguments.mirror);
+        let mut monitor = Monitor::open(mirror, watch, &mut show).map_err(|error| failed(&error))?;
+        let mut telling = Telling::new(arguments.on_alarm.as_deref());
+        // What a monitor before this one has found and was killed over.
+        telling.tell(&mut monitor)?;
         loop {
-            let alarms = monitor.look(&log, clock::now()).map_err(|error| failed(&error))?;
-            for alarm in &alarms {
-                print(&(serde_json::to_string(alarm).map_err(|error| failed(&error))? + "\n"));
-            }
+            let seen = monitor.look(&log, clock::now(), entropy::draw(), &mut show).map_err(|error| failed(&error))?;
+            let told = telling.tell(&mut monitor)?;
             if arguments.once {
-                let is_false = alarms.iter().any(|alarm| alarm.finding.is_false);
-                return Ok(if is_false {
-                    EXIT_FALSE
-                } else if alarms.is_empty() {
-                    0
-                } else {
-                    EXIT_FAILED
+                return Ok(match (seen.false_count, seen.unchecked_count, told) {
+                    (0, 0, true) => 0,
+                    (0, ..) => EXIT_FAILED,
+                    _ => EXIT_FALSE,
                 });
             }
             std::thread::sleep(Duration::from_secs(arguments.every.max(1)));
@@ -72,14 +79,27 @@ pub(super) fn run_monitor(arguments: &MonitorArguments) -> Result<u8, Failure> {
     })
 }
 
+/// What was done to entries, in a word.
+fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Copied => "copied",
+        Phase::Fetched => "seen for what they name",
+        Phase::Judged => "judged",
+        Phase::Read => "of the mirror read",
+    }
+}
+
 /// A folder, or a ledger.
-fn open(place: &str, tls: Option<&Path>) -> Result<Log, Failure> {
+pub(super) fn open(place: &str, reading: &Reading) -> Result<Log, Failure> {
     if !place.contains("://") {
         return Log::folder(Path::new(place)).map_err(|error| usage(&error));
     }
-    let tls =
-        tls.ok_or_else(|| Failure { code: EXIT_USAGE, text: "give --tls-dir for a ledger's address".to_owned() })?;
-    Ok(Log::ledger(Ledger::new(place, &TlsFiles::in_folder(tls)).map_err(|error| usage(&error))?))
+    let tls = reading
+        .tls_dir
+        .as_deref()
+        .ok_or_else(|| Failure { code: EXIT_USAGE, text: "give --tls-dir for a ledger's address".to_owned() })?;
+    let within = Duration::from_secs(reading.timeout.max(1));
+    Ok(Log::ledger(Ledger::answering(place, &TlsFiles::in_folder(tls), within).map_err(|error| usage(&error))?))
 }
 
 /// Runs with what evidence is judged by, or without if it is not to be.

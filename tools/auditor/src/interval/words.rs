@@ -1,10 +1,11 @@
 //! A proof's statement for a person: what is proven, and on whose word.
 
+mod fleet;
+
 use std::fmt::Write;
 
 use ledger_history::{
     census::Status,
-    fleet::{FleetStatement, Totals},
     interval::{Gap, IntervalStatement, ProvenTime, Strength, Term, TermKind},
     reading::Reading,
 };
@@ -26,7 +27,10 @@ pub fn render(report: &IntervalReport) -> String {
             return out;
         }
         (None, Conclusion::Verified) => {
-            line(&mut out, &format!("VERIFIED: what follows is proven from the log {}.", report.log));
+            line(
+                &mut out,
+                &format!("VERIFIED: what follows stands in the log {}, as firmly as is said of each part.", report.log),
+            );
         }
         (None, Conclusion::False) => {
             line(&mut out, "FALSE: the proof holds, but its evidence does not bear out its verdicts.")
@@ -41,8 +45,8 @@ pub fn render(report: &IntervalReport) -> String {
     }
     out.push('\n');
     match &report.statement {
-        Some(Stated::Interval(statement)) => state_interval(statement, &mut out),
-        Some(Stated::Fleet(statement)) => state_fleet(statement, &mut out),
+        Some(Stated::Interval(statement)) => state_interval(statement, report.checks.is_empty(), &mut out),
+        Some(Stated::Fleet(statement)) => fleet::state(statement, &mut out),
         None => {}
     }
     if !report.checks.is_empty() {
@@ -52,18 +56,10 @@ pub fn render(report: &IntervalReport) -> String {
     out
 }
 
-fn state_interval(of: &IntervalStatement, out: &mut String) {
+fn state_interval(of: &IntervalStatement, unjudged: bool, out: &mut String) {
     line(out, &format!("Machine {} from {} to {}:", of.agent, at(of.from), at(of.to)));
-    line(
-        out,
-        &format!("  {}, of which {}.", counted(of.quotes, "quote", "quotes"), counted(of.failed, "failed", "failed")),
-    );
-    let silent =
-        if of.missed_at_end > 0 { format!(", and {} from the last quote on", of.missed_at_end) } else { String::new() };
-    line(
-        out,
-        &format!("  {} outside planned maintenance{silent}.", counted(of.missed, "missed quote", "missed quotes")),
-    );
+    line(out, &format!("  {} with a verdict, of which {} failed.", counted(of.quotes, "quote", "quotes"), of.failed));
+    state_missed(of, out);
     line(
         out,
         &format!(
@@ -72,33 +68,40 @@ fn state_interval(of: &IntervalStatement, out: &mut String) {
             counted(of.late, "late quote", "late quotes")
         ),
     );
+    let end = |time: Option<u64>, none: &str| time.map_or_else(|| none.to_owned(), at);
     if of.quotes > 0 {
-        let end = |time: Option<u64>| time.map_or_else(|| "none".to_owned(), at);
         line(
             out,
             &format!(
                 "  First quote {}, last {}; longest gap between two of them {}.",
-                end(of.first),
-                end(of.last),
+                end(of.first, "none"),
+                end(of.last, "none"),
                 length(of.max_gap)
             ),
         );
     }
-    let end = |time: Option<u64>, none: &str| time.map_or_else(|| none.to_owned(), at);
     line(
         out,
         &format!(
             "  The quote before the interval: {}; the one after: {}.",
             end(of.before, "there is none"),
-            end(of.after, "none yet")
+            end(of.after, "none is shown")
         ),
     );
-    if of.until.seconds < of.to {
-        line(out, &format!("  Complete up to {} only: the log had nothing later.", proven(&of.until)));
+    let until = proven(&of.until);
+    if of.after.is_some() {
+        line(out, &format!("  Nothing can be added up to {until}: a later quote of its chain is on record."));
+    } else if of.until.seconds < of.to {
+        line(out, &format!("  Only up to {until}: this proof shows the log as it stood then, and nothing later."));
+        line(out, "  What was on its way then can still be added.");
     } else {
-        line(out, &format!("  Nothing is left out up to {}.", proven(&of.until)));
+        line(out, &format!("  Complete up to {until} as the log stood then; what was on its way can still be added."));
     }
-    list(out, &format!("gaps longer than {}", length(of.gap_limit)), &of.gaps, gap);
+    if of.gaps.is_empty() && of.gaps_complete {
+        line(out, &format!("  No gap longer than {}, the limit that the proof was made with.", length(of.gap_limit)));
+    }
+    let firm = of.times != Strength::Claimed;
+    list(out, &format!("gaps longer than {}", length(of.gap_limit)), &of.gaps, |one| gap(one, firm));
     if !of.gaps_complete {
         line(out, "  There are more gaps of that kind than are shown.");
     }
@@ -106,81 +109,107 @@ fn state_interval(of: &IntervalStatement, out: &mut String) {
     if of.failed > 0 {
         list(out, &format!("failures shown ({} of {})", failures.len(), of.failed), &failures, |time| at(*time));
     }
-    list(out, "in force", &of.terms, term);
+    list(out, "what governed it, from what was in force at the begin up to the end census", &of.terms, term);
     list(out, "between two quotes", &of.readings, reading);
     if let Some(first) = of.readings.first() {
         line(out, "  Not covered, ever:");
         first.not_covered().iter().for_each(|text| line(out, &format!("    - {text}")));
     }
-    line(out, &format!("  At the census of {} the machine was {}.", at(of.end_clock), standing(of.at_end)));
+    line(
+        out,
+        &format!(
+            "  At the end census, by its clock of {}, the machine was {}.",
+            proven(&of.end_clock),
+            standing(of.at_end)
+        ),
+    );
     if of.full_entries > 0 {
         line(out, &format!("  All {} entries of the interval were checked against these counts.", of.full_entries));
     }
-    rests(of.times, &of.committed_by, out);
+    rests(of, unjudged, out);
 }
 
-fn state_fleet(of: &FleetStatement, out: &mut String) {
-    let start = of.start.as_ref().map_or_else(|| "the begin of the log".to_owned(), proven);
-    line(out, &format!("All machines from {start} to {}:", proven(&of.end)));
-    let sums = &of.sums;
+/// What is counted as missed, and what can be counted by nobody.
+fn state_missed(of: &IntervalStatement, out: &mut String) {
+    let silent = match of.missed_at_end {
+        Some(missed) if missed > 0 => format!(", and {missed} more from the last quote on"),
+        _ => String::new(),
+    };
     line(
         out,
-        &format!(
-            "  {} ever enrolled, {} in the fleet at the end; of {} quotes are due, {} of them miss one.",
-            of.slots, sums.agents, sums.due, sums.missed
-        ),
+        &format!("  {} outside planned maintenance{silent}.", counted(of.missed, "missed quote", "missed quotes")),
     );
-    line(out, &format!("  Together: {}.", totals(&of.total)));
-    list(out, "machines shown", &of.machines, |machine| {
-        let labels =
-            machine.labels.iter().flatten().map(|label| format!(" {}={}", label.name, label.value)).collect::<String>();
-        let last = machine.last.map_or_else(|| "never quoted".to_owned(), |time| format!("last quote {}", at(time)));
-        format!(
-            "{}{labels}: {}; {last}; {} at the end",
-            machine.agent,
-            totals(&machine.total),
-            standing(machine.at_end)
-        )
+    let anew = of.terms.iter().any(|term| match term.kind {
+        TermKind::Enrol(_) => term.seq > 0,
+        TermKind::Retire(_) => true,
+        TermKind::Maintenance(_) | TermKind::Policy(_) => false,
     });
-    line(
-        out,
-        &format!(
-            "  The other {} machines together: {}; {} of them miss a quote at the end. What is 0 together is 0 on each.",
-            of.others,
-            totals(&of.rest),
-            of.others_missed
-        ),
-    );
-    rests(of.end.strength, &of.committed_by, out);
+    if of.missed_at_end.is_none() && of.last.or(of.before).is_none() {
+        line(out, "  Not counted: what was due before a first quote. Nothing shown says from when on.");
+    } else if of.missed_at_end.is_none() || anew {
+        line(out, "  Not counted: what was due between a quote and the retirement or new enrolment behind it.");
+    }
 }
 
 /// On whose word each time stands; never one for another.
-fn rests(times: Strength, committed: &[ProvenTime], out: &mut String) {
-    line(out, "\nWhat it rests on:");
-    let text = match times {
-        Strength::Claimed => "the log's own clock: claimed, not proven",
-        Strength::Witnessed => "cosignatures of your witnesses: no quote is older than its time says",
-        Strength::Stamped => "time-stamps of your authorities",
-    };
-    line(out, &format!("  times of the quotes   {text}"));
-    for time in committed {
-        line(out, &format!("  all in the log by     {}", proven(time)));
+fn rests(of: &IntervalStatement, unjudged: bool, out: &mut String) {
+    out.push('\n');
+    line(out, "What it rests on:");
+    line(
+        out,
+        &format!("  times of the quotes   {}", strength(of.times, "no quote that passed was made before its time")),
+    );
+    for bound in &of.not_before {
+        let accuracy = if bound.accuracy_ms.is_none() { ", whose token states no accuracy" } else { "" };
+        line(
+            out,
+            &format!("  not made before       {}{accuracy}: the quote of {}", proven(&bound.time), at(bound.quote)),
+        );
     }
-    line(out, "  counts and terms      everybody who replays the log recomputes them (attestry-audit replay)");
+    committed(&of.committed_by, out);
+    line(
+        out,
+        "  counts and times      sums of the log's entries: everybody who replays the log recomputes them, and finds",
+    );
+    line(out, "                        sums that are false (attestry-audit replay)");
+    if unjudged {
+        line(
+            out,
+            "  verdicts              the verifier's word: its quotes' signatures were not checked here (prove --full and",
+        );
+        line(out, "                        verify --full judge each again)");
+    }
     line(
         out,
         "Not proven: anything about a machine that was never enrolled, and a quote that never reached the log, but that it is missing.",
     );
+    line(out, "A quote that is on record without a verdict counts as none.");
 }
 
-fn gap(gap: &Gap) -> String {
+/// What times rest on; `bound` is what witnesses' cosignatures say.
+fn strength(of: Strength, bound: &str) -> String {
+    match of {
+        Strength::Claimed => "the log's own clock: claimed, not proven".to_owned(),
+        Strength::Witnessed => format!("cosignatures of your witnesses: {bound}"),
+        Strength::Stamped => "time-stamps of your authorities".to_owned(),
+    }
+}
+
+fn committed(times: &[ProvenTime], out: &mut String) {
+    for time in times {
+        line(out, &format!("  all in the log by     {}", proven(time)));
+    }
+}
+
+fn gap(gap: &Gap, firm: bool) -> String {
     let to = gap.to.map_or_else(|| "the end".to_owned(), at);
     let slack = match gap.slack_ms {
-        Some(slack) => format!("in truth at most {} longer", instant::format_length(slack)),
+        Some(slack) if firm => format!("in truth at most {} longer", instant::format_length(slack)),
+        Some(slack) => format!("by the log's clock at most {} longer", instant::format_length(slack)),
         None => "without upper bound".to_owned(),
     };
     let planned = if gap.planned_ms > 0 {
-        format!("; {} of it announced before", instant::format_length(gap.planned_ms))
+        format!("; {} of it in maintenance announced before it began", instant::format_length(gap.planned_ms))
     } else {
         String::new()
     };
@@ -217,23 +246,12 @@ fn reading(reading: &Reading) -> String {
         let most =
             drift.at_most_ms.map_or_else(String::new, |most| format!(" and at most {}", instant::format_length(most)));
         format!(
-            "; the TPM counted {}, while at least {}{most} went by",
+            "; FINDING: the TPM's clock counted {}, while at least {}{most} went by",
             instant::format_length(drift.counted_ms),
             instant::format_length(drift.at_least_ms)
         )
     });
     format!("{} to {}: {}{}", at(reading.times.0), at(reading.times.1), reading.covered(), drift.unwrap_or_default())
-}
-
-fn totals(of: &Totals) -> String {
-    format!(
-        "{}, {} failed, {} missed, {} resets, {} late",
-        counted(of.quotes, "quote", "quotes"),
-        of.failed,
-        of.missed,
-        of.resets,
-        of.late
-    )
 }
 
 fn standing(status: Status) -> &'static str {
@@ -284,5 +302,5 @@ fn short(digest: &str) -> &str {
 
 fn line(out: &mut String, text: &str) {
     // Writing to a text cannot fail.
-    let _ = writeln!(out, "{text}");
+    let _ = writeln!(out, "{}", text::one_line(text));
 }

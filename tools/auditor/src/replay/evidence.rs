@@ -54,9 +54,16 @@ impl Runs {
         known: bool,
         findings: &mut Findings,
     ) {
-        let Some(agent) = Entry::decode(bytes).ok().and_then(|entry| entry.agent) else { return };
-        self.bytes += bytes.len();
+        let Some((agent, kind)) = Entry::decode(bytes).ok().and_then(|entry| Some((entry.agent?, entry.kind))) else {
+            return;
+        };
         let run = self.machines.entry(agent.clone()).or_default();
+        // Behind pruned entries the first run begins with a quote, as every later one: a verdict is of a quote that is here.
+        if run.overlap.is_empty() && run.fresh.is_empty() && !run.context.is_empty() && kind != Kind::Quote {
+            run.context.extend(governs(kind).then(|| (index, bytes.to_vec())));
+            return;
+        }
+        self.bytes += bytes.len();
         run.fresh.push((index, bytes.to_vec()));
         if run.fresh.len() >= RUN_ENTRIES {
             self.judge(&agent, log, question, known, findings);
@@ -65,6 +72,14 @@ impl Runs {
             if let Some(agent) = longest {
                 self.judge(&agent, log, question, known, findings);
             }
+        }
+    }
+
+    /// Takes an entry that was kept among pruned ones: what governed its machine.
+    pub(crate) fn context(&mut self, index: u64, bytes: &[u8]) {
+        let entry = Entry::decode(bytes).ok().filter(|entry| governs(entry.kind));
+        if let Some(agent) = entry.and_then(|entry| entry.agent) {
+            self.machines.entry(agent).or_default().context.push((index, bytes.to_vec()));
         }
     }
 
@@ -130,10 +145,15 @@ impl Run {
         let quote = kinds.iter().take(judged).rposition(|kind| *kind == Kind::Quote).unwrap_or(0);
         // A run begins at a quote: without one everything is kept, it is little.
         self.overlap = all.split_off(quote);
-        let governs = |(_, kind): &(_, &Kind)| matches!(kind, Kind::Enrol | Kind::Policy | Kind::Retire);
-        self.context.extend(all.into_iter().zip(&kinds).filter(governs).map(|(entry, _)| entry));
+        let governing = all.into_iter().zip(&kinds).filter(|(_, kind)| governs(**kind));
+        self.context.extend(governing.map(|(entry, _)| entry));
         verdicts as u64
     }
+}
+
+/// Whether later quotes are judged by such an entry.
+fn governs(kind: Kind) -> bool {
+    matches!(kind, Kind::Enrol | Kind::Policy | Kind::Retire)
 }
 
 /// The entry that a place in a report names.

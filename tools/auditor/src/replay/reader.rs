@@ -8,7 +8,7 @@ use ledger_history::{
 };
 use ledger_protocol::{
     Beacon, Entry, EntryRef, Kind, LogState, NonceInputs,
-    body::{Body, CheckpointBody},
+    body::{Body, CheckpointBody, TimestampBody},
 };
 use ledger_tlog::{
     checkpoint::Checkpoint,
@@ -19,11 +19,15 @@ use ledger_tlog::{
 };
 use messages::{AgentId, Digest, UnixMillis, cbor, ledger::Head};
 
-use super::{Counts, Findings};
+use super::{
+    Counts, Findings,
+    pruned::{is_tree, pruned_by},
+    stamps,
+};
 use crate::{
     cause,
     hashes::{HashFiles, HashesLost},
-    log::Log,
+    log::{Boundary, Log, OutlivedHistories},
 };
 
 /// A log as far as it was read.
@@ -42,6 +46,12 @@ pub(crate) struct Reader {
     counts: Counts,
     recorded: UnixMillis,
     census_recorded: Option<UnixMillis>,
+    /// Of a pruned log: the root under which the histories that outlived its entries were made.
+    outlived: Option<Hash>,
+    /// The first census that was computed, by its entry.
+    first_census: Option<u64>,
+    /// Below which index the log has said that bundles are not served any more.
+    pruned_below: u64,
 }
 
 impl Reader {
@@ -58,7 +68,43 @@ impl Reader {
             counts: Counts::default(),
             recorded: UnixMillis(0),
             census_recorded: None,
+            outlived: None,
+            first_census: None,
+            pruned_below: 0,
         }
+    }
+
+    /// Of a log whose entries up to `boundary` were pruned, whose leaves are in `tree`. Histories go on from those that
+    /// outlived them.
+    pub(crate) fn behind(
+        key: NoteVerifier,
+        boundary: &Boundary,
+        tree: (HashFiles, Frontier),
+        outlived: Option<OutlivedHistories>,
+    ) -> Self {
+        let (root, history) = outlived.map(|outlived| (outlived.root, outlived.history)).unzip();
+        let (hashes, frontier) = tree;
+        Self {
+            hashes,
+            frontier,
+            state: Some(LogState::restore(boundary.totals, boundary.agents.iter().cloned())),
+            history,
+            counts: Counts { machines: boundary.totals.next_slot, ..Counts::default() },
+            recorded: boundary.totals.recorded,
+            outlived: root,
+            pruned_below: boundary.minimum_index,
+            ..Self::new(key)
+        }
+    }
+
+    /// The first census that was computed, by its entry.
+    pub(crate) fn first_census(&self) -> Option<u64> {
+        self.first_census
+    }
+
+    /// Below which index the log has said that it serves no bundles any more.
+    pub(crate) fn pruned_below(&self) -> u64 {
+        self.pruned_below
     }
 
     /// The tree of what was read.
@@ -100,6 +146,7 @@ impl Reader {
             }
         };
         self.recorded = entry.recorded;
+        self.pruned_below = pruned_by(&entry).map_or(self.pruned_below, |below| below.max(self.pruned_below));
         self.named_note(log, index, &entry, findings)?;
         if let Some(state) = &mut self.state {
             let notes = &self.notes;
@@ -113,6 +160,7 @@ impl Reader {
             }
         }
         self.nonce(index, &entry, leaf, findings);
+        stamps::check(log, index, &entry, findings);
         self.history(log, index, &entry, leaf, findings);
         Ok(())
     }
@@ -128,6 +176,10 @@ impl Reader {
         let named = match (entry.agent, entry.kind) {
             (Some(_), Kind::Quote) => beacon_of(entry.body),
             (None, Kind::Checkpoint) => CheckpointBody::decode(entry.body)
+                .ok()
+                .map(|body| Beacon { tree_size: body.tree_size, note_digest: body.note }),
+            // What was stamped need not be on record as a checkpoint.
+            (None, Kind::Timestamp) => TimestampBody::decode(entry.body)
                 .ok()
                 .map(|body| Beacon { tree_size: body.tree_size, note_digest: body.note }),
             _ => None,
@@ -212,6 +264,19 @@ impl Reader {
 
     fn history(&mut self, log: &Log, index: u64, entry: &EntryRef<'_>, leaf: Digest, findings: &mut Findings) {
         let Some(history) = &mut self.history else { return };
+        // Those that outlived a prune have taken entries behind it.
+        if index < history.size() {
+            return;
+        }
+        if let Some(root) = self.outlived.take()
+            && !is_tree(&self.hashes, index, root)
+        {
+            let text =
+                format!("the histories that outlived the pruned entries are of another log than this of {index}");
+            findings.refute("pruned", index, text);
+            self.history = None;
+            return;
+        }
         let blob =
             |digest: &Digest| log.blob(digest).ok().flatten().or_else(|| crate::rebuild::note_blob(log, entry, digest));
         match history.push_to(index, *entry, leaf, blob, &mut Unkept) {
@@ -228,6 +293,7 @@ impl Reader {
                 if let Some(census) = census {
                     self.counts.censuses += 1;
                     self.census_recorded = Some(entry.recorded);
+                    self.first_census.get_or_insert(index);
                     if !census.is_true() {
                         let (stated, computed) = (&census.stated, census.computed.body());
                         let text = format!(

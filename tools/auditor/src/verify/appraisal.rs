@@ -181,7 +181,7 @@ impl Again {
             Outcome::Pass | Outcome::Fail => Outcome::Fail,
         };
         let begun_by_word = round.begun_by_word() && reasons.iter().all(|reason| reason.component == "ima");
-        Self { outcome, reasons: reasons.into_iter().map(|reason| reason.text.clone()).collect(), begun_by_word }
+        Self { outcome, reasons: reasons.into_iter().map(|reason| reason.text.to_string()).collect(), begun_by_word }
     }
 }
 

@@ -51,10 +51,6 @@ pub(super) fn check(
         };
         match bind(bytes, agent) {
             Err(problem) => check.refute(place(entry), problem, FALSE_LOG),
-            Ok(_) if enrol.ek_certificate > 1 => {
-                let found = enrol.ek_certificate;
-                check.refute(place(entry), format!("ek_certificate is {found}; expected 0 or 1"), FALSE_LOG);
-            }
             Ok((binding, identity)) => {
                 check_certificate(&binding, &identity.ek, enrol, entry, question, &mut check);
                 identities.insert(position, identity);

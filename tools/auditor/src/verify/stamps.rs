@@ -134,6 +134,14 @@ fn is_of_this_log(ground: Ground<'_>, size: u64, note: &[u8]) -> Result<(), (Str
         .map_err(|error| (proof_name, cause::chain(&error), FALSE_LOG))
 }
 
+/// What is false of a token in itself, whoever its authority is.
+pub(crate) fn stamp_flaw(body: &TimestampBody, note: &[u8], token: &[u8]) -> Option<String> {
+    match judge_token(body, note, token, None) {
+        Judged::False(problem) => Some(problem),
+        _ => None,
+    }
+}
+
 /// What becomes of a token.
 enum Judged {
     Believed(Box<VerifiedToken>, u64),

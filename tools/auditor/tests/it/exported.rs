@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
     time::{Duration, Instant},
@@ -33,13 +33,13 @@ use transport::{
 use crate::machine::{KEY_ID, MASK, Machine, quote_body};
 
 /// A ledger at work, a machine in it, and an auditor's certificate.
-struct Stand {
+pub(crate) struct Stand {
     address: SocketAddr,
     ca: SoftCa,
-    client: LedgerClient,
+    pub(crate) client: LedgerClient,
     folder: tempfile::TempDir,
     machine: Machine,
-    running: Running,
+    pub(crate) running: Running,
     stop: ShutdownHandle,
 }
 
@@ -59,35 +59,25 @@ impl Stand {
         Self::with(|log| log.stamping = Some(stamping)).await
     }
 
-    async fn with(configure: impl FnOnce(&mut LogConfig)) -> Self {
+    pub(crate) async fn with(configure: impl FnOnce(&mut LogConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let tls = folder.path().join("tls");
-        let authority = Authority::open_or_create(&tls, "Test Authority", KeyAlgorithm::EcP256).unwrap();
-        let auditor = Leaf::client("auditor", Role::Auditor);
-        authority.open_or_issue(&tls, "auditor", &auditor, KeyAlgorithm::EcP256).unwrap();
-        let server = authority.issue(&Leaf::server("ledger", &[], &[]), KeyAlgorithm::EcP256).unwrap();
-        let service = Leaf::client("verifier", Role::Service);
-        let service = authority.issue(&service, KeyAlgorithm::EcP256).unwrap();
-        let certificate = authority.certificate().to_owned();
-        let (stop, shutdown) = Shutdown::new();
-        let mut log = LogConfig::new(folder.path().join("ledger"));
-        configure(&mut log);
-        let config = Config {
-            address: "127.0.0.1:0".parse().unwrap(),
-            limits: Limits::default(),
-            log,
-            public_read: false,
-            tls: ServerTls::new(&server, &ClientAuth::Optional(vec![certificate.clone()])).unwrap(),
-        };
-        let running = ledger_server::start(config, shutdown).await.unwrap();
-        let address = running.address();
-        let tls =
-            ClientTlsConfig { authorities: vec![certificate], host_names: HostNames::Checked, identity: Some(service) };
-        let tls = ClientTls::new(&tls).unwrap();
-        let client = LedgerClient::new(LedgerClientConfig::new(format!("https://{address}"), tls));
+        let (running, stop, client) = serve(folder.path(), configure).await;
         let ca = SoftCa::root("test manufacturer");
         let machine = Machine::new("node-1", KeyKind::P256, 0, &ca);
-        Self { address, ca, client, folder, machine, running, stop }
+        Self { address: running.address(), ca, client, folder, machine, running, stop }
+    }
+
+    /// Stopped, and started again after `between`.
+    pub(crate) async fn restarted(self, between: impl FnOnce(&Path), configure: impl FnOnce(&mut LogConfig)) -> Self {
+        self.stop.start();
+        self.running.wait().await.unwrap();
+        between(self.folder.path());
+        let (running, stop, client) = serve(self.folder.path(), configure).await;
+        Self { address: running.address(), client, running, stop, ..self }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
     }
 
     async fn append(&self, items: Vec<Item>) -> Vec<Receipt> {
@@ -97,13 +87,13 @@ impl Stand {
     }
 
     /// Entries of the fleet, so that tiles fill up.
-    async fn noise(&self, count: usize) {
+    pub(crate) async fn noise(&self, count: usize) {
         let body = ServiceStart { service: "test".into(), build: "t".into(), instance: "i".into() };
         let items = vec![item(&body); count];
         self.client.append(Group { agent: None, expected: None, items }).await.unwrap();
     }
 
-    async fn enrol(&mut self) {
+    pub(crate) async fn enrol(&mut self) {
         let binding = self.client.put_blob(self.machine.binding.encode()).await.unwrap();
         let slot = self.client.info().await.unwrap().next_slot;
         self.append(vec![item(&Enrol { slot, binding, ek_certificate: 0, registrar: "test".into() })]).await;
@@ -115,7 +105,7 @@ impl Stand {
     }
 
     /// A round as the verifier makes it: quote and verdict in one group, the verdict linked to its quote.
-    async fn round(&mut self, result: VerdictResult) -> Digest {
+    pub(crate) async fn round(&mut self, result: VerdictResult) -> Digest {
         let agent = self.machine.agent.clone();
         let head = self.client.head(Some(&agent)).await.unwrap();
         let beacon = self.client.beacon().await.unwrap();
@@ -138,18 +128,18 @@ impl Stand {
         self.append(vec![item(&KeyRelease { phase, verdict, key_id: KEY_ID, recipient, reason })]).await;
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn roots(&self) -> String {
+    pub(crate) fn roots(&self) -> String {
         let path = self.path("root.pem");
         fs::write(&path, self.ca.pem()).unwrap();
         path.display().to_string()
     }
 
     /// Runs the command beside the server.
-    async fn audit(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn audit(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_attestry-audit"));
         command.args(arguments).env_remove("ATTESTRY_LEDGER_URL").env_remove("ATTESTRY_TLS_DIR");
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
@@ -170,10 +160,38 @@ impl Stand {
         (code(&output), serde_json::from_slice(&output.stdout).unwrap())
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.start();
         self.running.wait().await.unwrap();
     }
+}
+
+/// A ledger in a folder, with an authority and an auditor's certificate beside it.
+async fn serve(folder: &Path, configure: impl FnOnce(&mut LogConfig)) -> (Running, ShutdownHandle, LedgerClient) {
+    let tls = folder.join("tls");
+    let authority = Authority::open_or_create(&tls, "Test Authority", KeyAlgorithm::EcP256).unwrap();
+    let auditor = Leaf::client("auditor", Role::Auditor);
+    authority.open_or_issue(&tls, "auditor", &auditor, KeyAlgorithm::EcP256).unwrap();
+    let server = authority.issue(&Leaf::server("ledger", &[], &[]), KeyAlgorithm::EcP256).unwrap();
+    let service = authority.issue(&Leaf::client("verifier", Role::Service), KeyAlgorithm::EcP256).unwrap();
+    let certificate = authority.certificate().to_owned();
+    let (stop, shutdown) = Shutdown::new();
+    let mut log = LogConfig::new(folder.join("ledger"));
+    configure(&mut log);
+    let config = Config {
+        address: "127.0.0.1:0".parse().unwrap(),
+        limits: Limits::default(),
+        log,
+        public_read: false,
+        tls: ServerTls::new(&server, &ClientAuth::Optional(vec![certificate.clone()])).unwrap(),
+    };
+    let running = ledger_server::start(config, shutdown).await.unwrap();
+    let address = running.address();
+    let tls =
+        ClientTlsConfig { authorities: vec![certificate], host_names: HostNames::Checked, identity: Some(service) };
+    let tls = ClientTls::new(&tls).unwrap();
+    let client = LedgerClient::new(LedgerClientConfig::new(format!("https://{address}"), tls));
+    (running, stop, client)
 }
 
 fn item<B: Body>(body: &B) -> Item {
@@ -187,11 +205,11 @@ fn linked(verdict: &Verdict) -> Item {
     Item { kind: Verdict::KIND.number(), body: ByteBuf::from(&encoded[..1]), after: Some(after) }
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-fn errors(output: &Output) -> String {
+pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

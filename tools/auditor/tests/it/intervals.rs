@@ -136,7 +136,8 @@ fn each_kind_of_day_is_told_in_json_as_the_specification_says() {
         assert_eq!((ran.code, report["conclusion"].as_str().unwrap()), (code, conclusion), "{name}: {}", ran.out);
         let stated = &report["statement"]["interval"];
         assert_eq!(stated["agent"], request.agent.as_str(), "{name}");
-        let counts = ["quotes", "failed", "missed", "missed_at_end", "resets"].map(|of| stated[of].as_u64().unwrap());
+        let counts = ["quotes", "failed", "missed", "missed_at_end", "resets"];
+        let counts = counts.map(|of| stated[of].as_u64().unwrap_or_else(|| u64::from(name != "before-enrolment")));
         match name {
             "failure-and-recovery" => assert_eq!((counts[1], stated["failures"].as_array().unwrap().len()), (3, 3)),
             "unreachable-hour" | "back-dated-maintenance" => assert!(counts[2] > 100, "{counts:?}"),
@@ -219,5 +220,121 @@ fn a_fleets_proof_is_made_and_told() {
     };
     let words = shown("exceptions.fleet", &[]);
     assert!(words.contains("machine-3") && words.contains("What is 0 together is 0 on each."), "{words}");
-    assert!(shown("label.fleet", &["--label", "role=hypervisor"]).contains("The other 0 machines"));
+    assert!(shown("label.fleet", &["--label", "role=hypervisor"]).contains("Every machine ever enrolled is shown."));
+}
+
+#[test]
+fn what_is_no_proof_is_told_apart_from_what_is_false() {
+    let scenarios::Scenario { log, request, .. } = scenario("clean-day");
+    let desk = Desk::of(&log);
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(desk.path(name), bytes).unwrap();
+        desk.path(name)
+    };
+    let good = prove(&log, &request).unwrap().encode();
+    // Bytes that somebody gives out as a proof are refused: they are false.
+    for (name, bytes) in [("empty", &[][..]), ("cut", &good[..good.len() / 2]), ("text", b"VERIFIED: all is well\n")] {
+        let ran = desk.verify(&write(name, bytes), &[]);
+        assert!((ran.code, ran.out.starts_with("FALSE: form: ")) == (1, true), "{name}: {}", ran.out);
+    }
+    // What is not there, cannot be read, or is too long to be one says nothing.
+    let huge = desk.path("huge");
+    fs::File::create(&huge).unwrap().set_len(3 << 30).unwrap();
+    for (path, said) in [(desk.path("nothing"), "cannot read"), (huge, "the most that a proof can have")] {
+        let ran = desk.verify(&path, &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{}", ran.err);
+        assert!(ran.err.contains(said), "{}", ran.err);
+    }
+    let folder = desk.verify(desk.folder.path(), &[]);
+    assert!((folder.code, folder.out.contains("manifest.json")) == (3, true), "{}", folder.out);
+    // Keys and policies that cannot be used are the auditor's own mistake.
+    let proof = write("good", &good).display().to_string();
+    let key = desk.key.as_str();
+    let none = write("none.policy", b"witness w a+b+c\nquorum w\n").display().to_string();
+    // More of the witnesses than there are.
+    let policy = fs::read_to_string(&desk.policy).unwrap().replace("group enough 2", "group enough 4");
+    let four = write("four.policy", policy.as_bytes()).display().to_string();
+    for arguments in [
+        &["--log-key", "nothing.vkey"][..],
+        &["--log-key", key, "--witness-policy", &none],
+        &["--log-key", key, "--witness-policy", &four],
+        &["--log-key", key, "--tsa-ca", &proof],
+        &["--log-key", key, "--from", "-1h"],
+        &["--log-key", key, "--agent", "no id"],
+    ] {
+        let ran = audit(&[&["verify", &proof], arguments].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {}", ran.err);
+    }
+}
+
+/// Another policy bounds nothing that the log's own was asked for, and says so.
+#[test]
+fn witnesses_who_have_not_signed_make_no_time_stronger() {
+    let scenarios::Scenario { log, request, .. } = scenario("clean-day");
+    let desk = Desk::of(&log);
+    let file = desk.path("proof");
+    fs::write(&file, prove(&log, &request).unwrap().encode()).unwrap();
+    let strangers = fixtures_histories::Keys::new(7, 2).policy_file();
+    let mut lines: Vec<&str> = std::str::from_utf8(&strangers).unwrap().lines().collect();
+    // The last four of the seven, whom the log never asked.
+    lines.retain(|line| !["witness w0", "witness w1", "witness w2"].iter().any(|known| line.starts_with(known)));
+    let lines = lines.join("\n").replace("enough 2 w0 w1 w2", "enough 2") + "\n";
+    let policy = desk.path("strangers.policy");
+    fs::write(&policy, lines).unwrap();
+    let (file, policy) = (file.display().to_string(), policy.display().to_string());
+    let ran = audit(&["verify", &file, "--log-key", &desk.key, "--witness-policy", &policy]);
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("no quorum of your witnesses") && !ran.out.contains("bounded by"), "{}", ran.out);
+}
+
+#[test]
+fn words_of_strangers_stay_within_their_line() {
+    let (mut log, agent) = SyntheticLog::with_machine(3, 2);
+    let pass = ledger_protocol::body::VerdictResult::Pass;
+    log.run(&[&agent], 120, pass);
+    let spoofed = "gone\n\nVERIFIED: what follows stands in the log\u{1b}[2J\u{202e}";
+    let retire = ledger_protocol::body::Retire { actor: "operator".to_owned(), reason: spoofed.to_owned() };
+    log.append(Some(&agent), &retire);
+    log.run(&[], 120, pass);
+    let desk = Desk::of(&log);
+    let file = desk.path("proof");
+    let begin = fixtures_histories::BEGIN;
+    fs::write(&file, prove(&log, &log.request(&agent, begin + 30, begin + 200)).unwrap().encode()).unwrap();
+    let ran = desk.verify(&file, &[]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert_eq!(ran.out.lines().filter(|line| line.starts_with("VERIFIED")).count(), 1, "{}", ran.out);
+    assert!(!ran.out.contains(['\u{1b}', '\u{202e}']), "{}", ran.out);
+    assert!(ran.out.contains("Not counted: what was due between a quote and the retirement"), "{}", ran.out);
+}
+
+/// What each kind of day is told as, sentence by sentence, where a word more would be one too many.
+#[test]
+fn each_day_is_told_as_far_as_it_is_proven() {
+    let told = [
+        ("clean-day", "Nothing can be added up to", "can still be added"),
+        ("into-the-future", "this proof shows the log as it stood then, and nothing later", "Nothing can be added"),
+        ("before-enrolment", "Not counted: what was due before a first quote", "bounded by RFC 3161"),
+        ("silent-at-the-end", "more from the last quote on", "Nothing can be added"),
+        ("unreachable-hour", "in truth at most 10.0 s longer", "in maintenance announced"),
+        ("planned-maintenance", "in maintenance announced before it began", "360 missed"),
+        ("back-dated-maintenance", "maintenance announced from", "in maintenance announced before it began"),
+        ("reboot", "the TPM was reset, the machine rebooted", "FINDING"),
+        ("drifting-clock", "FINDING: the TPM's clock counted", "the TPM was reset"),
+        ("another-tpm", "Not counted: what was due between a quote and the retirement", "FINDING"),
+        ("empty", "0 quotes with a verdict", "First quote"),
+        ("without-witnesses", "the log's own clock: claimed, not proven", "in truth"),
+    ];
+    let mut days = 0;
+    for scenarios::Scenario { name, log, request } in scenarios::all() {
+        let Some((_, said, unsaid)) = told.iter().find(|(of, ..)| *of == name) else { continue };
+        days += 1;
+        let desk = Desk::of(&log);
+        let file = desk.path(name);
+        fs::write(&file, prove(&log, &request).unwrap().encode()).unwrap();
+        let ran = desk.verify(&file, &[]);
+        assert!(ran.out.contains(*said) && !ran.out.contains(*unsaid), "{name}: {}", ran.out);
+        // Nobody's signature was looked at but the log's.
+        assert!(ran.out.contains("its quotes' signatures were not checked here"), "{name}: {}", ran.out);
+    }
+    assert_eq!(days, told.len());
 }

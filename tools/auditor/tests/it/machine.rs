@@ -145,7 +145,7 @@ impl Machine {
 }
 
 pub(crate) fn wrong_register() -> Finding {
-    let text = "PCR 15 has another value".to_owned();
+    let text = "PCR 15 of bank sha256: aa; expected bb; layer tpm_policy 00".to_owned();
     Finding { component: "pcr_validation".into(), event: "invalid_pcr_15".into(), severity: 6, text }
 }
 

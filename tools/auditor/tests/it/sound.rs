@@ -70,8 +70,23 @@ fn a_forged_quote_that_was_refused_is_a_true_record_of_a_failure() {
     story.machine.record(&mut story.log, &round);
     let report = story.audit();
     assert_eq!(report.conclusion, Conclusion::Verified, "{:#?}", report.checks);
-    let counts = report.statement.unwrap().counts;
+    let statement = report.statement.unwrap();
+    let counts = statement.counts;
     assert_eq!((counts.quotes, counts.quotes_authentic, counts.failed, counts.failed_authentic), (2, 1, 1, 0));
+    // Why, in parts.
+    let reasons = serde_json::to_value(&statement.reasons).unwrap();
+    let reason = reasons.get(0).unwrap();
+    for (member, expected) in [
+        ("event", "invalid_pcr_15"),
+        ("severity", "emergency"),
+        ("place", "PCR 15 of bank sha256"),
+        ("found", "aa"),
+        ("expected", "bb"),
+        ("layer", "tpm_policy 00"),
+    ] {
+        assert_eq!(reason.get(member).unwrap(), expected);
+    }
+    assert_eq!((statement.reasons.len(), statement.reasons_cut), (1, 0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A boot event log: `binary_bios_measurements`, a Windows WBCL, or a CCEL table's log area.
 
 use evidence::{
+    algorithm::HashAlgorithm,
     boot_log::{BootLog, Event, EventDetails, ExaminedEvent, Replay, VariableValue},
     pcr::{PcrBank, PcrIndex},
 };
@@ -33,6 +34,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Value, Failure> {
         "format": log.format().name(),
         "banks": log.banks().map(|bank| bank.to_string()).collect::<Vec<_>>(),
         "unavailable_banks": unavailable,
+        "unknown_banks": unknown_banks(&log),
         "event_count": log.events().len(),
         "padding_bytes": log.padding_bytes(),
         "startup_locality": log.startup_locality(),
@@ -42,6 +44,12 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Value, Failure> {
         "events": events,
         "note": "as stated by the file; nothing was compared with a quote",
     }))
+}
+
+/// The `TPM_ALG_ID`s of banks whose digests cannot be replayed here.
+fn unknown_banks(log: &BootLog<'_>) -> Vec<String> {
+    let listed = log.spec_id().into_iter().flat_map(|header| &header.algorithms).map(|listed| listed.id);
+    listed.filter(|id| HashAlgorithm::from_tpm_id(*id).is_none()).map(|id| format!("{id:#06x}")).collect()
 }
 
 struct Bank<'l, 'a> {

@@ -10,8 +10,9 @@ use ledger_protocol::{
         VerdictResult,
     },
 };
-use messages::cbor::CborError;
+use messages::{FindingText, cbor::CborError};
 use serde_json::{Map, Value, json};
+use verifier_protocol::appraisal::severity_label;
 
 use super::time;
 use crate::failure::Failure;
@@ -164,7 +165,14 @@ fn verdict(body: &Verdict) -> Value {
         VerdictResult::Fail => "fail",
         VerdictResult::Error => "error",
     };
-    let finding = |f: &ledger_protocol::body::Finding| json!({"component": f.component, "event": f.event, "severity": f.severity, "text": f.text});
+    let finding = |f: &ledger_protocol::body::Finding| {
+        let parts = FindingText::parse(&f.text);
+        json!({
+            "component": f.component, "event": f.event, "severity": f.severity,
+            "severity_label": severity_label(f.severity), "text": f.text, "place": parts.place(),
+            "found": parts.found(), "expected": parts.expected(), "layer": parts.layer(),
+        })
+    };
     json!({
         "quote": body.quote,
         "result": result,

@@ -1,9 +1,9 @@
-//! What packages and initrds have in common: decompression, hashing on the way, and why they cannot be read.
+//! What packages and initrds have in common: hashing on the way, limits, and why they cannot be read.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
 use evidence::algorithm::HashAlgorithm;
-use openssl::hash::Hasher;
+use openssl::hash::{Hasher, MessageDigest};
 
 use super::repository::SignatureRejected;
 
@@ -26,8 +26,16 @@ pub(super) enum UnreadableArchive {
     #[error("its digests are {found}, asked for are {expected}")]
     Algorithm { found: &'static str, expected: HashAlgorithm },
     /// Compressed in a way that is not read.
-    #[error("{what} is compressed with {found}, expected gzip, xz, zstd or nothing")]
+    #[error(
+        "{what} is compressed with {found}, expected bzip2, gzip, lz4 in its legacy form, lzma, xz, zstd or nothing"
+    )]
     Compression { what: &'static str, found: String },
+    /// One path twice, so that nobody knows which file is meant.
+    #[error("it has {path} twice")]
+    Duplicate { path: String },
+    /// A file in the payload is not the one that the header lists.
+    #[error("the payload's {path} has digest {found}, the header states {expected}")]
+    FileDigest { path: String, found: String, expected: String },
     /// The bytes do not follow the format.
     #[error("{what} at byte {offset}: expected {expected}")]
     Format { what: &'static str, offset: u64, expected: &'static str },
@@ -46,12 +54,21 @@ pub(super) enum UnreadableArchive {
     /// A part every such file has is not there.
     #[error("there is no {what}")]
     Missing { what: &'static str },
+    /// The header lists a file that the payload has not.
+    #[error("the header lists {path}, which is not in the payload")]
+    NotInPayload { path: String },
     /// It is not the package that an index lists.
     #[error("its {algorithm} is not the one that the repository's index lists")]
     NotListed { algorithm: &'static str },
     /// No trusted key signed it.
     #[error("its signature does not count")]
     Signature(#[source] SignatureRejected),
+    /// It has not the size that an index lists.
+    #[error("it has {found} bytes, the repository's index states {expected}")]
+    ListedSize { found: u64, expected: u64 },
+    /// The payload is not what the header says.
+    #[error("the payload's digest is {found}, the header states {expected}")]
+    PayloadDigest { found: String, expected: String },
     /// A path that leads out of the root.
     #[error("the path {path:?} leads out of the root")]
     Path { path: String },
@@ -64,57 +81,16 @@ impl UnreadableArchive {
     }
 }
 
-/// How a stream is compressed, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
-    Gzip,
-    Xz,
-    Zstd,
-}
-
-impl Compression {
-    pub(super) fn detect(head: &[u8]) -> Option<Self> {
-        match head {
-            [0x1f, 0x8b, ..] => Some(Self::Gzip),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-
-    /// The contents of one compressed stream; what follows it stays in `reader`.
-    pub(super) fn open<'r>(self, reader: &'r mut dyn BufRead) -> io::Result<Box<dyn Read + 'r>> {
-        Ok(match self {
-            Self::Gzip => Box::new(flate2::bufread::GzDecoder::new(reader)),
-            Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(reader, xz(0)?)),
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?.single_frame()),
-        })
-    }
-
-    /// The contents of all streams up to the end of `reader`.
-    pub(super) fn open_all<'r>(self, reader: &'r mut dyn BufRead) -> io::Result<Box<dyn Read + 'r>> {
-        Ok(match self {
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-            Self::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(reader, xz(liblzma::stream::CONCATENATED)?)),
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
-        })
-    }
-}
-
-/// A decoder with a limit on its memory.
-fn xz(flags: u32) -> io::Result<liblzma::stream::Stream> {
-    liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES_MAX, flags).map_err(io::Error::from)
-}
-
 /// A stream that fails, rather than ends, past a number of bytes: an archive may be made to unpack for ever.
 pub(super) struct Bounded<R> {
     inner: R,
     left: u64,
+    max: u64,
 }
 
 impl<R: Read> Bounded<R> {
-    pub(super) const fn new(inner: R) -> Self {
-        Self { inner, left: UNPACKED_BYTES_MAX }
+    pub(super) const fn new(inner: R, max: u64) -> Self {
+        Self { inner, left: max, max }
     }
 }
 
@@ -122,8 +98,35 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::FileTooLarge, format!("it unpacks to more than {UNPACKED_BYTES_MAX} bytes"))
+            io::Error::new(io::ErrorKind::FileTooLarge, format!("it unpacks to more than {} bytes", self.max))
         })?;
+        Ok(read)
+    }
+}
+
+/// A stream that is hashed and counted as it is read.
+pub(super) struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl<R: Read> Hashed<R> {
+    pub(super) fn new(inner: R, digest: MessageDigest) -> Result<Self, UnreadableArchive> {
+        Ok(Self { inner, hasher: Hasher::new(digest).map_err(UnreadableArchive::Hash)?, bytes: 0 })
+    }
+
+    /// The digest in hex of all that was read, and how many bytes it was.
+    pub(super) fn finish(mut self) -> Result<(String, u64), UnreadableArchive> {
+        Ok((hex::encode(self.hasher.finish().map_err(UnreadableArchive::Hash)?), self.bytes))
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..read).unwrap_or_default()).map_err(io::Error::other)?;
+        self.bytes += read as u64;
         Ok(read)
     }
 }
@@ -173,10 +176,8 @@ pub(super) fn usr_merged(path: String) -> String {
 /// What is hashed at once.
 pub(super) const BUFFER_BYTES: usize = 128 << 10;
 /// What one archive may unpack to: ten times the largest package of any distribution (CUDA, some 6 GiB).
-const UNPACKED_BYTES_MAX: u64 = 64 << 30;
+pub(super) const UNPACKED_BYTES_MAX: u64 = 64 << 30;
 /// The longest path the kernel takes (`PATH_MAX`).
 pub(super) const PATH_BYTES_MAX: usize = 4096;
 /// Files of one archive: several times those of a whole distribution's installation.
 pub(super) const FILES_MAX: u64 = 4 << 20;
-/// `xz -9` needs 65 MiB to unpack.
-const XZ_MEMORY_BYTES_MAX: u64 = 128 << 20;

@@ -74,7 +74,7 @@ pub(crate) struct CreateRuntimeArguments {
     /// Pass over this folder of the root file systems too
     #[arg(long = "skip", value_name = "PATH")]
     pub(crate) skips: Vec<String>,
-    /// List the files of an initrd: cpio, plain or compressed with gzip, xz or zstd
+    /// List the files of an initrd: cpio, plain or compressed with bzip2, gzip, lz4, lzma, xz or zstd
     #[arg(long = "initrd", value_name = "FILE")]
     pub(crate) initrds: Vec<PathBuf>,
     /// List what an IMA measurement list has, ASCII or binary
@@ -101,6 +101,9 @@ pub(crate) struct CreateRuntimeArguments {
     /// Take repositories that nobody has to have signed; digests are still checked
     #[arg(long, conflicts_with = "repository_keys")]
     pub(crate) danger_unsigned_repositories: bool,
+    /// Take Debian repositories that are older than their owners stand by them (Valid-Until)
+    #[arg(long)]
+    pub(crate) danger_expired_repositories: bool,
     /// Only this suite of the Debian repositories, as its folder below dists is called
     #[arg(long = "suite", value_name = "NAME")]
     pub(crate) suites: Vec<String>,

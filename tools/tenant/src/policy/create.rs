@@ -20,7 +20,7 @@ use super::{
     loaded::Loaded,
     repository::{Reading, TrustedKeys},
 };
-use crate::failure::Failure;
+use crate::{clock, failure::Failure};
 
 pub(super) fn run(arguments: &CreateRuntimeArguments) -> Result<(), Failure> {
     let packages = [&arguments.debs, &arguments.rpms, &arguments.deb_repositories, &arguments.rpm_repositories];
@@ -51,6 +51,7 @@ pub(super) fn run(arguments: &CreateRuntimeArguments) -> Result<(), Failure> {
             rpm_repositories: &arguments.rpm_repositories,
             reading: Reading {
                 keys: keys.as_ref(),
+                now: (!arguments.danger_expired_repositories).then(clock::now),
                 suites: &arguments.suites,
                 architectures: &arguments.architectures,
             },

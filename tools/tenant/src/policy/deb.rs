@@ -12,8 +12,12 @@ use std::{
 use evidence::algorithm::HashAlgorithm;
 use tar::{Archive, EntryType};
 
-use super::archive::{
-    BUFFER_BYTES, Bounded, Compression, FILES_MAX, Found, FoundFile, PATH_BYTES_MAX, UnreadableArchive, hash, path_of,
+use super::{
+    archive::{
+        BUFFER_BYTES, Bounded, FILES_MAX, Found, FoundFile, PATH_BYTES_MAX, UNPACKED_BYTES_MAX, UnreadableArchive,
+        hash, path_of,
+    },
+    compression::Compression,
 };
 
 /// Hands on the regular files of a package.
@@ -24,8 +28,18 @@ pub(super) fn read(path: &Path, algorithm: HashAlgorithm, found: &mut Found<'_>)
 
 /// Hands on the regular files of a package that is read from its first byte.
 pub(super) fn read_from(
+    reader: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
+    unpack(reader, algorithm, UNPACKED_BYTES_MAX, found)
+}
+
+/// The same of a package that unpacks to at most so many bytes.
+pub(super) fn unpack(
     mut reader: &mut dyn BufRead,
     algorithm: HashAlgorithm,
+    unpacked_max: u64,
     found: &mut Found<'_>,
 ) -> Result<(), UnreadableArchive> {
     let (mut data, compression) = data_member(&mut reader)?;
@@ -33,7 +47,7 @@ pub(super) fn read_from(
         Some(compression) => compression.open_all(&mut data).map_err(UnreadableArchive::io("data.tar"))?,
         None => Box::new(&mut data as &mut dyn Read),
     };
-    read_tar(Bounded::new(contents), algorithm, found)
+    read_tar(Bounded::new(contents, unpacked_max), algorithm, found)
 }
 
 /// The member `data.tar` and how it is compressed.
@@ -56,14 +70,11 @@ fn data_member<R: BufRead>(reader: &mut R) -> Result<(std::io::Take<&mut R>, Opt
             expected: "a name, a size in decimal digits, and a grave accent with a line feed",
         })?;
         if let Some(suffix) = name.strip_prefix("data.tar") {
-            let compression = match suffix {
-                "" => None,
-                ".gz" => Some(Compression::Gzip),
-                ".xz" => Some(Compression::Xz),
-                ".zst" => Some(Compression::Zstd),
-                other => {
-                    return Err(UnreadableArchive::Compression { what: "data.tar", found: other.to_owned() });
+            let compression = match Compression::of_ending(suffix) {
+                None if !suffix.is_empty() => {
+                    return Err(UnreadableArchive::Compression { what: "data.tar", found: suffix.to_owned() });
                 }
+                compression => compression,
             };
             return Ok((reader.take(size), compression));
         }
@@ -131,7 +142,9 @@ fn read_tar(reader: impl Read, algorithm: HashAlgorithm, found: &mut Found<'_>) 
                     }
                     _ => continue,
                 };
-                digests.insert(path.clone(), digest.clone());
+                if digests.insert(path.clone(), digest.clone()).is_some() {
+                    return Err(UnreadableArchive::Duplicate { path });
+                }
                 found(FoundFile::Listed { path, digest });
             }
         }

@@ -8,6 +8,7 @@ use ledger_protocol::{
     Entry, Kind,
     body::{Body, Verdict, VerdictResult},
 };
+use messages::FindingText;
 use serde_json::{Value, json};
 use tools_auditor::bundle::{Bundle, entry_path};
 
@@ -49,7 +50,7 @@ struct Found {
     component: String,
     event: String,
     is_failure: bool,
-    text: String,
+    text: FindingText,
 }
 
 impl Explained {
@@ -61,7 +62,16 @@ impl Explained {
             let kind = if found.is_failure { "" } else { " (told only, not a failure)" };
             outln!("");
             outln!("* {}{kind}  [{}.{}]", words.headline, shown(&found.component), shown(&found.event));
-            outln!("  found:      {}", shown(&found.text));
+            for (name, part) in [
+                ("where:", found.text.place()),
+                ("found:", Some(found.text.found())),
+                ("expected:", found.text.expected()),
+                ("layer:", found.text.layer()),
+            ] {
+                if let Some(part) = part {
+                    outln!("  {name:<11} {}", shown(part));
+                }
+            }
             outln!("  it means:   {}", words.meaning);
             outln!("  what to do: {}", words.action);
         }
@@ -74,7 +84,9 @@ impl Explained {
             .map(|found| {
                 let words = words::of(&found.component, &found.event);
                 json!({
-                    "component": found.component, "event": found.event, "failure": found.is_failure, "text": found.text,
+                    "component": found.component, "event": found.event, "failure": found.is_failure,
+                    "text": found.text.to_string(), "place": found.text.place(), "found": found.text.found(),
+                    "expected": found.text.expected(), "layer": found.text.layer(),
                     "headline": words.headline, "meaning": words.meaning, "action": words.action,
                 })
             })
@@ -112,7 +124,7 @@ fn of_entry(bytes: &[u8], place: String) -> Result<Explained, Failure> {
         component: finding.component,
         event: finding.event,
         is_failure: finding.severity >= SEVERITY_ERROR,
-        text: finding.text,
+        text: FindingText::parse(&finding.text),
     });
     let recorded = i64::try_from(entry.recorded.0).ok().and_then(chrono::DateTime::from_timestamp_millis);
     Ok(Explained {
@@ -163,7 +175,7 @@ fn of_trial(bytes: &[u8], path: &Path) -> Result<Explained, Failure> {
         component: text(finding, "component"),
         event: text(finding, "event"),
         is_failure: text(finding, "severity") != "warning",
-        text: text(finding, "text"),
+        text: FindingText::parse(&text(finding, "text")),
     });
     let (place, result) = (path.display().to_string(), text(&value, "result"));
     Ok(Explained { place, recorded: None, result, findings: findings.collect() })

@@ -1,7 +1,6 @@
 //! Digests gathered on all cores: one thread finds files and packages, the others hash them.
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::{self, IsTerminal},
     num::NonZero,
@@ -22,7 +21,7 @@ use super::{
     deb,
     document::{Lists, add},
     initrd,
-    repository::{self, ListedPackage, ReadPackage, Reading, RepositoryRejected, TrustedKeys},
+    repository::{self, ListedPackage, Packages, ReadPackage, Reading, RepositoryRejected, TrustedKeys},
     root, rpm,
 };
 use crate::failure::Failure;
@@ -155,10 +154,10 @@ fn feed_packages(sources: &Sources<'_>, work: &SyncSender<Work>, news: &SyncSend
         feed(Work::Initrd(initrd.clone()));
     }
     for path in sources.debs {
-        packages(path, "deb", 0, &mut |path| feed(Work::Deb(path)))?;
+        some_packages(path, "deb", &mut |path| feed(Work::Deb(path)))?;
     }
     for path in sources.rpms {
-        packages(path, "rpm", 0, &mut |path| feed(Work::Rpm(path)))?;
+        some_packages(path, "rpm", &mut |path| feed(Work::Rpm(path)))?;
     }
     let repositories: [(&[PathBuf], ListPackages, ReadPackage); 2] = [
         (sources.deb_repositories, repository::debian, deb::read_from),
@@ -177,7 +176,21 @@ fn feed_packages(sources: &Sources<'_>, work: &SyncSender<Work>, news: &SyncSend
     Ok(())
 }
 
-type ListPackages = fn(&Path, &Reading<'_>) -> Result<BTreeSet<ListedPackage>, RepositoryRejected>;
+type ListPackages = fn(&Path, &Reading<'_>) -> Result<Packages, RepositoryRejected>;
+
+/// Tells the packages of one path, of which there must be one at least.
+fn some_packages(path: &Path, ending: &str, tell: &mut dyn FnMut(PathBuf) -> bool) -> Result<(), Failure> {
+    let mut any = false;
+    packages(path, ending, 0, &mut |path| {
+        any = true;
+        tell(path)
+    })?;
+    if any {
+        return Ok(());
+    }
+    let failure = Failure::new(format!("there is no package .{ending} below {}", path.display()));
+    Err(failure.remedy("give the folder that the packages are in"))
+}
 
 /// Tells a package, or all below a folder; links to folders are not followed.
 fn packages(path: &Path, ending: &str, depth: usize, tell: &mut dyn FnMut(PathBuf) -> bool) -> Result<(), Failure> {

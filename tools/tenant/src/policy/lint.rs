@@ -37,6 +37,12 @@ pub(super) fn run(arguments: &LintArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The codes of all remarks on a runtime policy, in the order they are made.
+#[cfg(test)]
+pub(super) fn runtime_codes(document: &super::document::RuntimeDocument) -> Vec<&'static str> {
+    runtime::lint(document).into_iter().map(|remark| remark.code).collect()
+}
+
 fn report(remarks: &[(&Path, Remark)], json: bool) {
     if json {
         let remarks: Vec<Value> = remarks.iter().map(|(path, remark)| remark.to_value(path)).collect();

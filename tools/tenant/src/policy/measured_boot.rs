@@ -197,9 +197,9 @@ impl<'s, 'a> Source<'s, 'a> {
     fn problem_with(&self, policy: &Policy) -> Result<Option<String>, Failure> {
         let appraisal =
             policy.appraise(self.log, &self.quoted).map_err(|error| Failure::system("try the policy", error))?;
-        Ok(appraisal.findings().first().map(|finding| match finding.event {
-            Some(place) => format!("{} ({place})", finding.kind),
-            None => finding.kind.to_string(),
+        Ok(appraisal.findings().first().map(|finding| {
+            let (place, found) = (finding.place(), finding.found());
+            format!("{place}: {found}; expected {}", finding.expected())
         }))
     }
 

@@ -1,4 +1,4 @@
-//! RPM packages: the digests of their files stand in the header, so the payload is not unpacked.
+//! RPM packages: the digests of their files stand in the header; the payload is held against them.
 //!
 //! Source: the RPM format, version 4 (rpm.org, "RPM V4 Package format"); tags by `rpmtag.h`.
 
@@ -13,7 +13,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use evidence::algorithm::HashAlgorithm;
 
 use super::{
-    archive::{BUFFER_BYTES, FILES_MAX, Found, FoundFile, UnreadableArchive, path_of},
+    archive::{
+        BUFFER_BYTES, Bounded, FILES_MAX, Found, FoundFile, Hashed, UNPACKED_BYTES_MAX, UnreadableArchive, path_of,
+    },
+    compression::Compression,
+    cpio::{Counted, CpioReader},
     repository::{SignatureRejected, TrustedKeys},
 };
 
@@ -25,11 +29,12 @@ pub(super) fn read(
     found: &mut Found<'_>,
 ) -> Result<(), UnreadableArchive> {
     let file = File::open(path).map_err(UnreadableArchive::io("the package"))?;
-    let package = Package::read(&mut BufReader::with_capacity(BUFFER_BYTES, file))?;
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+    let package = Package::read(&mut reader)?;
     if let Some(keys) = keys {
         package.verify(keys)?;
     }
-    list(&package.header, algorithm, found)
+    check_and_tell(&package.header, &mut reader, algorithm, UNPACKED_BYTES_MAX, found)
 }
 
 /// Hands on the regular files of a package that is read from its first byte.
@@ -38,7 +43,92 @@ pub(super) fn read_from(
     algorithm: HashAlgorithm,
     found: &mut Found<'_>,
 ) -> Result<(), UnreadableArchive> {
-    list(&Package::read(reader)?.header, algorithm, found)
+    unpack(reader, algorithm, UNPACKED_BYTES_MAX, found)
+}
+
+/// The same of a package that unpacks to at most so many bytes.
+pub(super) fn unpack(
+    reader: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    unpacked_max: u64,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
+    let package = Package::read(reader)?;
+    check_and_tell(&package.header, reader, algorithm, unpacked_max, found)
+}
+
+/// Hands on what the header lists, once the payload behind it turned out to be just that.
+fn check_and_tell(
+    header: &Header,
+    payload: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    unpacked_max: u64,
+    found: &mut Found<'_>,
+) -> Result<(), UnreadableArchive> {
+    let listed = list(header, algorithm)?;
+    check_payload(header, payload, algorithm, unpacked_max, &listed)?;
+    listed.into_iter().for_each(|(path, digest)| found(FoundFile::Listed { path, digest }));
+    Ok(())
+}
+
+/// Holds the payload against its own digest, where the header has one, and its files against theirs.
+fn check_payload(
+    header: &Header,
+    payload: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    unpacked_max: u64,
+    listed: &BTreeMap<String, String>,
+) -> Result<(), UnreadableArchive> {
+    let stated = header.numbers(tag::PAYLOADDIGESTALGO)?.first().copied();
+    let expected = header.strings(tag::PAYLOADDIGEST)?.first().copied();
+    let payload_algorithm = match (expected, named(stated.unwrap_or(SHA256)).1) {
+        (Some(_), None) => return Err(malformed("a payload digest of an algorithm that is known")),
+        (_, known) => known.unwrap_or(HashAlgorithm::Sha256),
+    };
+    let hashed = Hashed::new(payload, payload_algorithm.message_digest())?;
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, hashed);
+    let checked = check_files(&mut reader, algorithm, unpacked_max, listed);
+    // To the end, so that the digest is of the whole payload; and first, since it names the cause.
+    std::io::copy(&mut reader, &mut std::io::sink()).map_err(UnreadableArchive::io(PAYLOAD))?;
+    let (found, _) = reader.into_inner().finish()?;
+    match expected {
+        Some(expected) if !found.eq_ignore_ascii_case(expected) => {
+            Err(UnreadableArchive::PayloadDigest { found, expected: expected.to_owned() })
+        }
+        _ => checked,
+    }
+}
+
+/// Holds the payload's files against the digests that are listed for them.
+fn check_files(
+    payload: &mut dyn BufRead,
+    algorithm: HashAlgorithm,
+    unpacked_max: u64,
+    listed: &BTreeMap<String, String>,
+) -> Result<(), UnreadableArchive> {
+    let io = UnreadableArchive::io(PAYLOAD);
+    let compression = Compression::detect(payload.fill_buf().map_err(&io)?);
+    let contents: Box<dyn Read + '_> = match compression {
+        Some(compression) => compression.open_all(payload).map_err(&io)?,
+        None => Box::new(payload),
+    };
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, Bounded::new(contents, unpacked_max));
+    // Packages with files of 4 GiB have a form without names; the payload's digest has to do for them.
+    if reader.fill_buf().map_err(&io)?.starts_with(b"07070X") {
+        return Ok(());
+    }
+    let mut missing = listed.clone();
+    CpioReader::new(algorithm, PAYLOAD).archive(&mut Counted::new(reader), &mut |name, found| {
+        let path = path_of(&String::from_utf8_lossy(&name))?;
+        let Some(expected) = missing.remove(&path) else {
+            return if listed.contains_key(&path) { Err(UnreadableArchive::Duplicate { path }) } else { Ok(()) };
+        };
+        if found == expected { Ok(()) } else { Err(UnreadableArchive::FileDigest { path, found, expected }) }
+    })?;
+    match missing.into_keys().next() {
+        Some(path) => Err(UnreadableArchive::NotInPayload { path }),
+        None => Ok(()),
+    }
 }
 
 /// What stands in front of a package's payload.
@@ -92,8 +182,9 @@ impl Package {
     }
 }
 
-/// Hands on each regular file that the package brings.
-fn list(header: &Header, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Result<(), UnreadableArchive> {
+/// Each regular file that the package brings, with its digest.
+fn list(header: &Header, algorithm: HashAlgorithm) -> Result<BTreeMap<String, String>, UnreadableArchive> {
+    let mut listed = BTreeMap::new();
     let names = header.strings(tag::BASENAMES)?;
     let folders = header.strings(tag::DIRNAMES)?;
     let indexes = header.numbers(tag::DIRINDEXES)?;
@@ -119,24 +210,35 @@ fn list(header: &Header, algorithm: HashAlgorithm, found: &mut Found<'_>) -> Res
         let folder = usize::try_from(at(&indexes)).ok().and_then(|index| folders.get(index));
         let folder = folder.ok_or_else(|| malformed("the number of a folder"))?;
         let path = path_of(&format!("{folder}/{name}"))?;
-        found(FoundFile::Listed { path, digest: digest.to_ascii_lowercase() });
+        if listed.insert(path.clone(), digest.to_ascii_lowercase()).is_some() {
+            return Err(UnreadableArchive::Duplicate { path });
+        }
     }
-    Ok(())
+    Ok(listed)
 }
 
 /// Whether the package's digests, by OpenPGP's number of their algorithm, are those asked for.
 const fn check(stated: Option<u32>, asked: HashAlgorithm) -> Result<(), UnreadableArchive> {
+    // Packages that do not say have MD5.
     let (found, algorithm) = match stated {
-        None | Some(1) => ("md5", None),
-        Some(2) => ("sha1", Some(HashAlgorithm::Sha1)),
-        Some(8) => ("sha256", Some(HashAlgorithm::Sha256)),
-        Some(9) => ("sha384", Some(HashAlgorithm::Sha384)),
-        Some(10) => ("sha512", Some(HashAlgorithm::Sha512)),
-        Some(_) => ("of an unknown algorithm", None),
+        Some(number) => named(number),
+        None => named(MD5),
     };
     match algorithm {
         Some(algorithm) if algorithm.tpm_id() == asked.tpm_id() => Ok(()),
         _ => Err(UnreadableArchive::Algorithm { found, expected: asked }),
+    }
+}
+
+/// What OpenPGP has this number for.
+const fn named(number: u32) -> (&'static str, Option<HashAlgorithm>) {
+    match number {
+        MD5 => ("md5", None),
+        2 => ("sha1", Some(HashAlgorithm::Sha1)),
+        SHA256 => ("sha256", Some(HashAlgorithm::Sha256)),
+        9 => ("sha384", Some(HashAlgorithm::Sha384)),
+        10 => ("sha512", Some(HashAlgorithm::Sha512)),
+        _ => ("of an unknown algorithm", None),
     }
 }
 
@@ -179,11 +281,16 @@ impl Header {
         let index_end = PREFIX_BYTES + usize::try_from(index_bytes).unwrap_or(usize::MAX);
         let store = bytes.get(index_end..).unwrap_or_default().to_vec();
         let index = bytes.get(PREFIX_BYTES..index_end).unwrap_or_default();
-        let index = index.as_chunks::<16>().0.iter().map(|entry| {
+        let mut tags = BTreeMap::new();
+        for entry in index.as_chunks::<16>().0 {
             let size = |at| usize::try_from(number(entry, at)).unwrap_or(usize::MAX);
-            (number(entry, 0), Entry { kind: number(entry, 4), offset: size(8), count: size(12) })
-        });
-        Ok((Self { index: index.collect(), store }, bytes))
+            let data = Entry { kind: number(entry, 4), offset: size(8), count: size(12) };
+            // Of a tag that is there twice, another reader could take the other one.
+            if tags.insert(number(entry, 0), data).is_some() {
+                return Err(UnreadableArchive::Format { what: "a header", offset, expected: "each tag once" });
+            }
+        }
+        Ok((Self { index: tags, store }, bytes))
     }
 
     /// A tag's data and how many items it has; nothing if the tag is not there.
@@ -262,6 +369,8 @@ mod tag {
     pub(super) const BASENAMES: u32 = 1117;
     pub(super) const DIRNAMES: u32 = 1118;
     pub(super) const FILEDIGESTALGO: u32 = 5011;
+    pub(super) const PAYLOADDIGEST: u32 = 5092;
+    pub(super) const PAYLOADDIGESTALGO: u32 = 5093;
 }
 
 mod kind {
@@ -272,6 +381,11 @@ mod kind {
     pub(super) const STRING_ARRAY: u32 = 8;
 }
 
+const PAYLOAD: &str = "the payload";
+/// OpenPGP's number of it.
+const MD5: u32 = 1;
+/// The same; what payload digests are of where nothing is said.
+const SHA256: u32 = 8;
 const LEAD_BYTES: usize = 96;
 const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];

@@ -8,11 +8,13 @@ use evidence::{
     algorithm::{Digest, HashAlgorithm},
     boot_log::BootLog,
     ima::{self, Evidence, ListSummary, MeasurementState, Policies, Replay, Severity, appraise, boot_aggregates},
-    measured_boot::{FindingKind, KeylimePolicyName, Policy},
+    measured_boot::{KeylimePolicyName, Policy},
     pcr::{PcrBank, PcrIndex, PcrValues},
     runtime_policy::{Extension, PolicyLayer, PolicyStack},
 };
+use messages::FindingText;
 use serde_json::{Map, Value, json};
+use verifier_protocol::appraisal::{boot_event, boot_text, ima_text};
 
 use super::{arguments::TryArguments, file, loaded::Loaded, show};
 use crate::failure::Failure;
@@ -33,16 +35,22 @@ pub(super) fn run(arguments: &TryArguments) -> Result<(), Failure> {
 /// The policies to judge by.
 struct TriedPolicies {
     runtime: Option<PolicyStack>,
-    boot: Option<Policy>,
+    boot: Option<NamedPolicy>,
+}
+
+/// A measured-boot policy and its file's name, which findings call it by.
+struct NamedPolicy {
+    name: String,
+    policy: Policy,
 }
 
 impl TriedPolicies {
     fn read(paths: &[impl AsRef<Path>]) -> Result<Self, Failure> {
         let (mut layers, mut boot) = (Vec::new(), None);
         for path in paths.iter().map(AsRef::as_ref) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let policy = match Loaded::read(path)? {
                 Loaded::Runtime(document) => {
-                    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                     layers.push(PolicyLayer { name, policy: Arc::new(document.compile()?.1) });
                     continue;
                 }
@@ -52,7 +60,7 @@ impl TriedPolicies {
                 }
             };
             let policy = policy.map_err(|error| Failure::system(format_args!("use {}", path.display()), error))?;
-            if boot.replace(policy).is_some() {
+            if boot.replace(NamedPolicy { name, policy }).is_some() {
                 return Err(Failure::usage("more than one measured-boot policy is given")
                     .remedy("a machine has one; put several together with: attestry policy merge"));
             }
@@ -174,17 +182,19 @@ fn new_state(bank: PcrBank) -> Result<MeasurementState, Failure> {
 }
 
 fn judge_boot(
-    policy: &Policy,
+    policy: &NamedPolicy,
     log: &BootLog<'_>,
     quoted: &PcrValues,
     is_compared: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let appraisal = policy.appraise(log, quoted).map_err(|error| Failure::system("judge the boot log", error))?;
+    let appraisal =
+        policy.policy.appraise(log, quoted).map_err(|error| Failure::system("judge the boot log", error))?;
     for finding in appraisal.findings() {
-        report.fail(COMPONENT, &boot_event(&finding.kind), finding.to_string());
+        report.fail(COMPONENT, &boot_event(&finding.kind), &boot_text(finding, &policy.name));
     }
     report.cut += appraisal.findings_cut() as u64;
+    report.failed |= !appraisal.passed();
     report.parts.insert(
         COMPONENT.to_owned(),
         json!({
@@ -194,18 +204,6 @@ fn judge_boot(
         }),
     );
     Ok(())
-}
-
-/// The name that the verifier gives a finding.
-fn boot_event(kind: &FindingKind) -> String {
-    match kind {
-        FindingKind::PcrNotQuoted { .. } => "missing_pcrs".to_owned(),
-        FindingKind::PcrMismatch { register, .. } => format!("invalid_pcr_{register}"),
-        FindingKind::BankNotInLog { .. } | FindingKind::DigestNotStated { .. } => {
-            "parser.invalid_pcrs_hashes".to_owned()
-        }
-        kind => format!("policy_{}", kind.code().replace('-', "_")),
-    }
 }
 
 /// Judges a list; the state to go on from.
@@ -218,10 +216,15 @@ fn judge_ima(
 ) -> Result<MeasurementState, Failure> {
     let policies = Policies { current: stack, earlier: &[] };
     let appraisal = appraise(evidence, &policies, state).map_err(|error| Failure::system("judge the list", error))?;
-    let passed = appraisal.passed();
+    if !is_compared && appraisal.ahead > 0 {
+        let found = format!("{} entries at its end that the register computed from it does not hold", appraisal.ahead);
+        let text = FindingText::new("measurement list", found, "entries of register 10 only");
+        report.fail(ima::Finding::COMPONENT, ima::Event::WrongPcr.name(), &text);
+    }
+    let passed = appraisal.passed() && (is_compared || appraisal.ahead == 0);
     for finding in appraisal.findings.kept() {
         let severity = if finding.severity == Severity::Failure { FAILURE } else { WARNING };
-        report.add(ima::Finding::COMPONENT, finding.event.name(), severity, finding.to_string());
+        report.add(ima::Finding::COMPONENT, finding.event.name(), severity, &ima_text(finding));
     }
     report.cut += appraisal.findings.cut();
     let excluded: Vec<Value> = appraisal
@@ -264,17 +267,20 @@ struct Report {
 }
 
 impl Report {
-    fn fail(&mut self, component: &str, event: &str, text: String) {
+    fn fail(&mut self, component: &str, event: &str, text: &FindingText) {
         self.add(component, event, FAILURE, text);
     }
 
-    fn add(&mut self, component: &str, event: &str, severity: &str, text: String) {
+    fn add(&mut self, component: &str, event: &str, severity: &str, text: &FindingText) {
         self.failed |= severity == FAILURE;
         if self.findings.len() >= FINDINGS_MAX {
             self.cut += 1;
             return;
         }
-        let mut finding = json!({"component": component, "event": event, "severity": severity, "text": text});
+        let mut finding = json!({
+            "component": component, "event": event, "severity": severity, "text": text.to_string(),
+            "place": text.place(), "found": text.found(), "expected": text.expected(), "layer": text.layer(),
+        });
         if let (Some(place), Some(members)) = (&self.place, finding.as_object_mut()) {
             members.insert("quote".to_owned(), place.clone().into());
         }

@@ -25,6 +25,17 @@ pub(super) fn status(agent: &AgentId, status: &AgentStatus, json: bool) -> Resul
     if let Some(event) = &status.last_event_id {
         outln!("  last failure {}", printable(event));
     }
+    if let Some(finding) = &status.last_finding {
+        let parts = [
+            ("where", finding.place()),
+            ("found", Some(finding.found())),
+            ("expected", finding.expected()),
+            ("layer", finding.layer()),
+        ];
+        for (name, part) in parts.iter().filter_map(|(name, part)| Some((name, (*part)?))) {
+            outln!("    {name:<10} {}", printable(part));
+        }
+    }
     if let Some(key) = &status.key_state {
         outln!("  key          {}", printable(key));
     }

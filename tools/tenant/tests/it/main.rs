@@ -7,6 +7,7 @@
 mod apart;
 mod appraisal;
 mod cli;
+mod long_list;
 mod machine;
 mod maintenance;
 mod measured;
@@ -14,6 +15,7 @@ mod policy;
 mod process;
 mod recorded;
 mod restarts;
+mod signed_boot;
 mod site;
 mod stamped;
 mod webhook;

@@ -183,6 +183,14 @@ impl Site {
     }
 }
 
+/// The places in the log of a bundle's entries of one kind, ascending.
+pub(crate) fn indices(bundle: &Path, kind: &str) -> Vec<u64> {
+    let manifest: Value = serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap();
+    let entries = manifest.get("entries").unwrap().as_array().unwrap();
+    let of_kind = entries.iter().filter(|entry| entry.get("kind").unwrap() == kind);
+    of_kind.map(|entry| entry.get("index").unwrap().as_u64().unwrap()).collect()
+}
+
 /// The entries of a bundle by kind, in the chain's order.
 pub(crate) fn kinds(bundle: &Path) -> Vec<(u64, String)> {
     let manifest: Value = serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap();

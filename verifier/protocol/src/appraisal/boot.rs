@@ -1,11 +1,16 @@
 //! The boot log against the quoted registers and the measured-boot policy, once per log and registers.
 
-use evidence::{boot_log::BootLog, crypto::CryptoUnavailable, measured_boot::FindingKind, pcr::PcrValues};
-use messages::Digest;
+use evidence::{
+    boot_log::BootLog,
+    crypto::CryptoUnavailable,
+    measured_boot::{self, FindingKind},
+    pcr::PcrValues,
+};
+use messages::{Digest, FindingText};
 use openssl::sha::{Sha256, sha256};
 
 use super::{findings::Findings, lists::ListPart};
-use crate::policy::{MeasuredBootPolicy, PCR_IMA, PCR_PAYLOAD_KEY};
+use crate::policy::{MeasuredBootPolicy, PCR_IMA, PCR_PAYLOAD_KEY, layer_name};
 
 const COMPONENT: &str = "measured_boot";
 
@@ -41,15 +46,17 @@ pub(super) fn judge(
     values: &PcrValues,
     findings: &mut Findings,
 ) -> Result<Option<BootJudgement>, CryptoUnavailable> {
+    let layer = layer(reference.policy);
     let log = match log {
         ListPart::Present(log) => log,
         ListPart::Absent => {
-            let text = "no boot log came along; the measured-boot policy requires it";
-            findings.push(COMPONENT, "parser.missing_log", text.to_owned());
+            let text = FindingText::new("boot log", "none came along", "one, which the policy requires");
+            findings.push(COMPONENT, "parser.missing_log", text.of_layer(layer));
             return Ok(None);
         }
         ListPart::Unusable(reason) => {
-            findings.push(COMPONENT, "parser.log.base64decode", reason.clone());
+            let text = FindingText::new("boot log", reason, "a log that can be kept and judged");
+            findings.push(COMPONENT, "parser.log.base64decode", text.of_layer(layer));
             return Ok(None);
         }
     };
@@ -89,28 +96,45 @@ fn input(policy: Digest, log: &[u8], values: &PcrValues) -> [u8; 32] {
 
 fn judge_anew(policy: &MeasuredBootPolicy, log: &[u8], values: &PcrValues) -> Result<Findings, CryptoUnavailable> {
     let mut findings = Findings::default();
+    let layer = layer(policy);
     let log = match BootLog::parse(log) {
         Ok(log) => log,
         Err(malformed) => {
-            let text = format!("the boot log is malformed: {malformed}");
+            let text = FindingText::new("boot log", malformed.to_string(), "a log as firmware writes it");
             findings.push(COMPONENT, "parser.tpm2_eventlog.error", text);
             return Ok(findings);
         }
     };
     let appraisal = policy.policy().appraise(&log, values)?;
     for finding in appraisal.findings() {
-        findings.push(COMPONENT, &event(&finding.kind), finding.to_string());
+        findings.push(COMPONENT, &boot_event(&finding.kind), boot_text(finding, &layer));
     }
     findings.cut(appraisal.findings_cut());
     if appraisal.everything_accepted() {
-        let text = "the policy accept-all judges no event of the boot log";
-        findings.notice(COMPONENT, "accept_all", text.to_owned());
+        let text = FindingText::remark("boot log", "no event is judged by the policy accept-all", layer);
+        findings.notice(COMPONENT, "accept_all", text);
     }
     Ok(findings)
 }
 
+fn layer(policy: &MeasuredBootPolicy) -> String {
+    layer_name(COMPONENT, policy.digest())
+}
+
+/// A boot log's finding in its parts. `policy` is what the policy is called; the alternative stands behind it.
+#[must_use]
+pub fn boot_text(finding: &measured_boot::Finding, policy: &str) -> FindingText {
+    let text = FindingText::new(finding.place(), finding.found(), finding.expected());
+    match &finding.alternative {
+        _ if !finding.is_of_policy() => text,
+        Some(alternative) => text.of_layer(format!("{policy}, alternative {alternative:?}")),
+        None => text.of_layer(policy),
+    }
+}
+
 /// Keylime's name where it has one; else `policy_` and the rule, as Keylime writes `policy_` and the policy.
-fn event(kind: &FindingKind) -> String {
+#[must_use]
+pub fn boot_event(kind: &FindingKind) -> String {
     match kind {
         FindingKind::PcrMismatch { register, .. } => format!("invalid_pcr_{register}"),
         FindingKind::PcrNotQuoted { .. } => "missing_pcrs".to_owned(),

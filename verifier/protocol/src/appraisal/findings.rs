@@ -1,11 +1,10 @@
 //! Reasons, bounded so that a verdict always fits one entry of the ledger.
 
-/// Findings kept of one appraisal at most. A verdict's entry may have 65,535 bytes; each finding
-/// takes up to [`FINDING_TEXT_BYTES_MAX`] and 100 more for its names, so 96 leave room for the rest.
-pub const FINDINGS_MAX: usize = 96;
+use messages::FindingText;
 
-/// Bytes of a finding's text at most: two SHA-512 digests in hex and a sentence, or a list's begin.
-pub const FINDING_TEXT_BYTES_MAX: usize = 512;
+/// Findings kept of one appraisal at most. A verdict's entry may have 65,535 bytes; each finding
+/// takes up to [`messages::FINDING_TEXT_BYTES_MAX`] and 100 more for its names, so 96 leave room for the rest.
+pub const FINDINGS_MAX: usize = 96;
 
 /// Keylime's default severity labels, least first; a finding's severity is an index into them.
 pub const SEVERITY_LABELS: [&str; 7] = ["info", "notice", "warning", "error", "critical", "alert", "emergency"];
@@ -28,8 +27,8 @@ pub struct Finding {
     pub event: String,
     /// Index into [`SEVERITY_LABELS`]; [`SEVERITY_NOTICE`] is told and does not fail the machine.
     pub severity: u8,
-    /// What was found, where, and what was expected. May quote the evidence: untrusted text.
-    pub text: String,
+    /// Where, what was found, what was expected and by which policy. May quote the evidence: untrusted text.
+    pub text: FindingText,
 }
 
 impl Finding {
@@ -38,6 +37,19 @@ impl Finding {
     pub fn event_id(&self) -> String {
         format!("{}.{}", self.component, self.event)
     }
+
+    /// The severity's label.
+    #[must_use]
+    pub fn severity_label(&self) -> &'static str {
+        severity_label(self.severity)
+    }
+}
+
+/// The label of a severity; that of the worst for a number past the last.
+#[must_use]
+pub fn severity_label(severity: u8) -> &'static str {
+    let [.., worst] = SEVERITY_LABELS;
+    SEVERITY_LABELS.get(usize::from(severity)).copied().unwrap_or(worst)
 }
 
 /// The findings so far: reasons to fail, and notices.
@@ -50,15 +62,15 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn quote(&mut self, event: &str, text: String) {
+    pub(super) fn quote(&mut self, event: &str, text: FindingText) {
         self.push("qoute_validation", event, text);
     }
 
-    pub(super) fn quote_notice(&mut self, event: &str, text: String) {
+    pub(super) fn quote_notice(&mut self, event: &str, text: FindingText) {
         self.notice("qoute_validation", event, text);
     }
 
-    pub(super) fn pcr(&mut self, event: &str, text: String) {
+    pub(super) fn pcr(&mut self, event: &str, text: FindingText) {
         self.push("pcr_validation", event, text);
     }
 
@@ -73,13 +85,13 @@ impl Findings {
     pub(super) fn to_vec(&self) -> Vec<Finding> {
         let mut all = self.kept.clone();
         if self.cut > 0 {
-            let text = format!("{} more findings were cut", self.cut);
+            let text = FindingText::parse(&format!("{} more findings were cut", self.cut));
             all.push(Finding { component: "internal", event: "findings_cut".into(), severity: SEVERITY_MAX, text });
         }
         let room = FINDINGS_MAX.saturating_sub(all.len());
         all.extend(self.notices.iter().take(room).cloned());
         if self.notices_cut > 0 && room > self.notices.len() {
-            let text = format!("{} more notices were cut", self.notices_cut);
+            let text = FindingText::parse(&format!("{} more notices were cut", self.notices_cut));
             all.push(Finding { component: "internal", event: "notices_cut".into(), severity: SEVERITY_NOTICE, text });
         }
         all
@@ -103,78 +115,24 @@ impl Findings {
     }
 
     /// Something to be told that fails nobody.
-    pub(super) fn notice(&mut self, component: &'static str, event: &str, text: String) {
+    pub(super) fn notice(&mut self, component: &'static str, event: &str, text: FindingText) {
         if self.notices.len() >= NOTICES_MAX {
             self.notices_cut += 1;
             return;
         }
         let event = event.to_owned();
-        self.notices.push(Finding { component, event, severity: SEVERITY_NOTICE, text: shortened(text) });
+        self.notices.push(Finding { component, event, severity: SEVERITY_NOTICE, text });
     }
 
-    pub(super) fn push(&mut self, component: &'static str, event: &str, text: String) {
+    pub(super) fn push(&mut self, component: &'static str, event: &str, text: FindingText) {
         if self.kept.len() + 1 >= FINDINGS_MAX {
             self.cut += 1;
             return;
         }
         let event = event.to_owned();
-        self.kept.push(Finding { component, event, severity: SEVERITY_MAX, text: shortened(text) });
+        self.kept.push(Finding { component, event, severity: SEVERITY_MAX, text });
     }
-}
-
-fn shortened(mut text: String) -> String {
-    if text.len() > FINDING_TEXT_BYTES_MAX {
-        let mark = " …";
-        let end = (0..=FINDING_TEXT_BYTES_MAX - mark.len()).rev().find(|end| text.is_char_boundary(*end));
-        text.truncate(end.unwrap_or_default());
-        text.push_str(mark);
-    }
-    text
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn findings_past_the_limit_are_counted() {
-        let mut findings = Findings::default();
-        for index in 0..1_000 {
-            findings.pcr(&format!("invalid_pcr_{index}"), "x".repeat(600));
-        }
-        let all = findings.to_vec();
-        assert_eq!(all.len(), FINDINGS_MAX);
-        assert!(all.iter().all(|finding| finding.text.len() <= FINDING_TEXT_BYTES_MAX));
-        assert_eq!(all.last().map(|last| last.text.as_str()), Some("905 more findings were cut"));
-    }
-
-    #[test]
-    fn notices_fail_nobody_and_come_last() {
-        let mut findings = Findings::default();
-        for index in 0..20 {
-            findings.notice("ima", "excluded", format!("pattern {index}"));
-        }
-        assert!(findings.is_empty());
-        assert_eq!(findings.to_vec().len(), NOTICES_MAX + 1);
-        findings.pcr("invalid_pcr_1", "x".to_owned());
-        assert!(!findings.is_empty());
-        let all = findings.to_vec();
-        assert_eq!(all.first().map(|first| first.severity), Some(SEVERITY_MAX));
-        assert!(all.iter().skip(1).all(|notice| notice.severity == SEVERITY_NOTICE));
-        assert_eq!(all.last().map(|last| last.text.as_str()), Some("4 more notices were cut"));
-    }
-
-    #[test]
-    fn few_findings_stay_as_they_are() {
-        let mut findings = Findings::default();
-        findings.quote("invalid_data", "ä".repeat(256));
-        assert_eq!(findings.to_vec().len(), 1);
-        assert_eq!(findings.first().map(|first| first.text.len()), Some(512));
-        assert_eq!(findings.first().map(Finding::event_id).as_deref(), Some("qoute_validation.invalid_data"));
-    }
-
-    #[test]
-    fn long_text_is_cut_between_characters() {
-        assert_eq!(shortened("ä".repeat(300)).len(), FINDING_TEXT_BYTES_MAX);
-    }
-}
+mod tests;

@@ -10,6 +10,8 @@ use evidence::{
     runtime_policy::PolicyStack,
 };
 
+use messages::FindingText;
+
 use super::{
     findings::Findings,
     lists::{ListPart, MeasurementText},
@@ -55,18 +57,22 @@ pub(super) fn judge(
     findings: &mut Findings,
 ) -> Result<Option<MeasurementState>, CryptoUnavailable> {
     let Some(quoted) = quote.values().get(ima_register()) else {
-        findings.pcr("missing_pcrs", "PCR 10 is not quoted; the runtime policy requires it".to_owned());
+        let text = FindingText::new("PCR 10", "it is not quoted", "its value, which the policy relies on");
+        findings.pcr("missing_pcrs", text.of_layer(reference.current.names()));
         return Ok(None);
     };
     let list = match list {
         ListPart::Present(list) => list,
         ListPart::Absent => {
-            let text = format!("no measurement list came along; expected one from entry {} on", reference.asked_from);
+            let expected = format!("one from entry {} on", reference.asked_from);
+            let text = FindingText::new(LIST, "none came along", expected).of_layer(reference.current.names());
             findings.push(ima::Finding::COMPONENT, Event::ListMissing.name(), text);
             return Ok(None);
         }
         ListPart::Unusable(reason) => {
-            findings.push(ima::Finding::COMPONENT, Event::ParserEntry.name(), reason.clone());
+            let text = FindingText::new(LIST, reason, "a list that can be kept and judged");
+            let text = text.of_layer(reference.current.names());
+            findings.push(ima::Finding::COMPONENT, Event::ParserEntry.name(), text);
             return Ok(None);
         }
     };
@@ -81,14 +87,24 @@ pub(super) fn judge(
     };
     let policies = ima::Policies { current: reference.current, earlier: reference.earlier };
     let appraisal = ima::appraise(&evidence, &policies, reference.state)?;
-    tell(&appraisal, findings);
+    tell(&appraisal, reference.current, findings);
     Ok(Some(appraisal.state))
 }
 
-fn tell(appraisal: &ima::Appraisal, findings: &mut Findings) {
+/// A list's finding in its parts.
+#[must_use]
+pub fn ima_text(finding: &ima::Finding) -> FindingText {
+    let text = FindingText::new(finding.place(), finding.found.as_str(), finding.expected.as_str());
+    match &finding.layer {
+        Some(layer) => text.of_layer(layer),
+        None => text,
+    }
+}
+
+fn tell(appraisal: &ima::Appraisal, policy: &PolicyStack, findings: &mut Findings) {
     let kept = appraisal.findings.kept();
     for finding in kept {
-        let (event, text) = (finding.event.name(), finding.to_string());
+        let (event, text) = (finding.event.name(), ima_text(finding));
         match (finding.severity, finding.event) {
             // Keylime's name for it belongs to another component.
             (Severity::Failure, Event::ListGap) => findings.quote("invalid_ima_entry_nb", text),
@@ -100,16 +116,17 @@ fn tell(appraisal: &ima::Appraisal, findings: &mut Findings) {
     let failures = usize::try_from(appraisal.findings.failures()).unwrap_or(usize::MAX);
     findings.cut(failures.saturating_sub(failures_kept));
     for hidden in &appraisal.excluded {
-        let text =
-            format!("{} entries pass for exclude {:?} of layer {} alone", hidden.count, hidden.pattern, hidden.layer);
+        let found = format!("{} entries pass for exclude {:?} alone", hidden.count, hidden.pattern);
+        let text = FindingText::remark(LIST, found, hidden.layer.as_str());
         findings.notice(ima::Finding::COMPONENT, "excluded", text);
     }
     if appraisal.ignored_violations > 0 {
-        let text = format!("{} violations pass by a rule of the policy", appraisal.ignored_violations);
+        let found = format!("{} violations pass by a rule of the policy", appraisal.ignored_violations);
+        let text = FindingText::remark(LIST, found, policy.names());
         findings.notice(ima::Finding::COMPONENT, "violations_ignored", text);
     }
     if !appraisal.passed() && findings.is_empty() {
-        let text = "the list is not authentic".to_owned();
+        let text = FindingText::new(LIST, "it is not authentic", "one that gives the quoted register");
         findings.push(ima::Finding::COMPONENT, Event::PcrMismatch.name(), text);
     }
 }
@@ -134,5 +151,7 @@ fn aggregates(values: &PcrValues, log: Option<&[u8]>) -> Result<Vec<Digest>, Cry
     Ok(aggregates)
 }
 
+/// Where findings about the whole list are.
+const LIST: &str = "measurement list";
 /// PCR 0 to 9: what a `boot_aggregate` sums up at most.
 const FIRMWARE_REGISTERS: usize = 10;

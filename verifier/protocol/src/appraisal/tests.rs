@@ -82,6 +82,15 @@ fn events(appraisal: &Appraisal) -> Vec<String> {
 fn fails_with(appraisal: &Appraisal, expected: &[&str]) {
     assert_eq!(appraisal.outcome(), Outcome::Fail, "{:?}", appraisal.findings());
     assert_eq!(events(appraisal), expected, "{:?}", appraisal.findings());
+    appraisal.findings().iter().for_each(names_all);
+}
+
+/// Every finding says where, what and what else was expected; the ledger's text gives all of it back.
+#[track_caller]
+fn names_all(finding: &Finding) {
+    let text = &finding.text;
+    assert!(text.place().is_some() && text.expected().is_some(), "{finding:?}");
+    assert_eq!(FindingText::parse(&text.to_string()), *text);
 }
 
 #[test]
@@ -109,7 +118,7 @@ fn a_register_with_another_value_fails_with_both_values_in_the_text() {
     let answer = bench.honest();
     let appraisal = bench.appraise(&answer);
     fails_with(&appraisal, &["pcr_validation.invalid_pcr_15"]);
-    let text = appraisal.findings().first().unwrap().text.clone();
+    let text = appraisal.findings().first().unwrap().text.to_string();
     assert!(text.contains(&found) && text.contains(&"00".repeat(32)), "{text}");
 }
 

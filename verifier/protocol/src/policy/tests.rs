@@ -75,6 +75,21 @@ fn a_member_twice_is_refused() {
 }
 
 #[test]
+fn a_bank_or_register_twice_among_the_rules_drops_no_requirement() {
+    let zeros = zeros();
+    let rules = |pcrs: &str| parse(&format!(r#"{{"x-attestry": {{"pcrs": {pcrs}}}}}"#));
+    let bank = format!(r#""sha256": {{"0": ["{zeros}"]}}"#);
+    assert_eq!(rules(&format!("{{{bank}}}")).unwrap().mask(), 1);
+    for doubled in [
+        format!(r#"{{{bank}, "sha256": {{"7": ["{zeros}"]}}}}"#),
+        format!(r#"{{"sha256": {{"0": ["{zeros}"], "0": ["{}"]}}}}"#, "11".repeat(32)),
+    ] {
+        let error = rules(&doubled).unwrap_err().to_string();
+        assert!(error.contains("duplicate member"), "{error}");
+    }
+}
+
+#[test]
 fn values_that_no_register_can_hold_are_refused() {
     let with = |value: &str| parse(&format!(r#"{{"15": {value}}}"#)).unwrap_err();
     assert!(matches!(with(r#""xyz""#), TpmPolicyError::Hex { .. }));

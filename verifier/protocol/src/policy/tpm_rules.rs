@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use evidence::{algorithm::HashAlgorithm, pcr::PcrIndex};
+use evidence::{algorithm::HashAlgorithm, json::UniqueMap, pcr::PcrIndex};
 use serde::Deserialize;
 
 use super::{TpmPolicyError, parse_index, parse_values};
@@ -151,7 +151,7 @@ impl fmt::Display for FirmwareVersions {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RulesText {
     #[serde(default)]
-    pcrs: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    pcrs: UniqueMap<UniqueMap<Vec<String>>>,
     #[serde(default)]
     firmware_version_deny: Vec<String>,
     #[serde(default)]

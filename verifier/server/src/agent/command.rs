@@ -105,9 +105,13 @@ impl Agent {
     }
 
     /// The window counts for gaps that begin after a later quote; a challenge that the entry cuts short is made again.
+    /// One that is on record is not recorded again.
     async fn announce(&mut self, actor: String, window: MaintenanceWindow) -> Result<VecDeque<Effect>, CommandError> {
         // What others announced shows once the chain has been taken in.
         self.head().await.map_err(refused_or_unavailable)?;
+        if self.windows.holds(&window) {
+            return Ok(VecDeque::new());
+        }
         if let Some(displaced) = self.windows.displaced(self.services.clock.now()) {
             return Err(CommandError::Windows { reason: displaced.reason.clone() });
         }

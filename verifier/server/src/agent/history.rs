@@ -47,6 +47,7 @@ impl Agent {
                 Seen::Maintenance(window) => self.windows.push(window),
                 Seen::Retired => self.enrolled = None,
                 Seen::Quote(found) => clock = found,
+                Seen::Failed(finding) => self.finding = Some(finding),
                 Seen::Fact(fact) => {
                     if let Fact::Verdict { outcome, .. } = &fact {
                         // Only a passed quote's clock is known to be the TPM's and to follow.

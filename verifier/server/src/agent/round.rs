@@ -14,13 +14,13 @@ use messages::{
 use openssl::sha::sha256;
 use transport::client::{Answer, ClientError, Outgoing};
 use verifier_protocol::{
-    appraisal::{Appraisal, Evidence, ListPart, Lists, MeasurementText, Reference, appraise},
+    appraisal::{Appraisal, Evidence, ListPart, Lists, MeasurementText, Outcome, Reference, appraise},
     session::{Input, Judged, KeyStep, Loss},
 };
 
 use super::{Agent, judging::Basis};
 use crate::{
-    appraisers,
+    appraisers::{self, Room, Stopping},
     entries::{self, Challenge, Logs},
     entropy,
     error_chain::chain,
@@ -35,6 +35,8 @@ pub(super) struct Round {
     evidence: Evidence,
     head: Head,
     lists: Lists,
+    /// For the lists, if they are long, until they are recorded.
+    room: Option<Room>,
 }
 
 /// An answer to a challenge.
@@ -123,23 +125,52 @@ impl Agent {
             from = 0;
             answered = self.put_challenge(&basis, from).await?;
         }
+        let (answered, room) = self.given_room(answered, &basis, from).await?;
         let Answered { challenge, evidence, head, lists, nonce } = answered;
         let lists = self.bounded(lists);
         let question = Question { basis, clock: self.clock, from, nonce, reference: Arc::clone(&self.reference) };
-        let (appraisal, evidence, lists) = if appraisers::are_long(&lists) {
-            let judge = move || (question.judge(&evidence, &lists), evidence, lists);
-            let judged = self.services.appraisers.run(judge).await;
-            judged.map_err(|stopping| Input::LedgerUnavailable(stopping.to_string()))?
+        let (appraisal, evidence, lists, room) = if room.is_some() {
+            let judge = move || (question.judge(&evidence, &lists), evidence, lists, room);
+            self.services.appraisers.run(judge).await.map_err(stopping)?
         } else {
-            (question.judge(&evidence, &lists), evidence, lists)
+            (question.judge(&evidence, &lists), evidence, lists, room)
         };
         let judged = Judged {
             event: appraisal.first_event(),
             outcome: appraisal.outcome(),
             recipient: evidence.payload_key().map(|pem| Digest(sha256(pem.as_bytes()))),
         };
-        self.round = Some(Round { appraisal, challenge, evidence, head, lists });
+        self.round = Some(Round { appraisal, challenge, evidence, head, lists, room });
         Ok(judged)
+    }
+
+    /// Finds room for long lists. Where there is none they are given up, the round waits its turn without them, and asks
+    /// again with a fresh nonce: nothing is lost, and waiting takes no memory.
+    async fn given_room(
+        &mut self,
+        mut answered: Answered,
+        basis: &Basis,
+        from: u64,
+    ) -> Result<(Answered, Option<Room>), Input> {
+        let Some(bytes) = appraisers::long_bytes(&answered.lists) else { return Ok((answered, None)) };
+        let services = Arc::clone(&self.services);
+        if let Some(room) = services.appraisers.room_now(bytes) {
+            return Ok((answered, Some(room)));
+        }
+        tracing::info!(agent = %self.id, bytes, "an agent's lists wait for room among those of others");
+        drop(answered);
+        // A list grows meanwhile.
+        let room =
+            services.appraisers.room(bytes.saturating_add(appraisers::SHORT_BYTES_MAX)).await.map_err(stopping)?;
+        answered = self.put_challenge(basis, from).await?;
+        match appraisers::long_bytes(&answered.lists) {
+            Some(bytes) if !room.holds(bytes) => {
+                let text = "the agent's lists have outgrown the room they waited for; they are asked for again";
+                Err(Input::LedgerUnavailable(text.to_owned()))
+            }
+            Some(_) => Ok((answered, Some(room))),
+            None => Ok((answered, None)),
+        }
     }
 
     /// Sends a fresh challenge, asking for the list from entry `from` on.
@@ -185,7 +216,7 @@ impl Agent {
     /// Appends quote and verdict, and the key's step, in one group; blobs first.
     pub(super) async fn record_round(&mut self, step: Option<KeyStep>) -> Input {
         // Nothing to record: as if another had taken the place.
-        let Some(round) = self.round.take() else {
+        let Some(mut round) = self.round.take() else {
             return Input::Conflict;
         };
         let input = match self.append_round(&round, step).await {
@@ -196,6 +227,9 @@ impl Agent {
                 if let Some(clock) = round.appraisal.clock() {
                     self.clock = Some(ClockRow::of(&clock));
                 }
+                if round.appraisal.outcome() != Outcome::Pass {
+                    self.finding = round.appraisal.findings().into_iter().next().map(|finding| finding.text);
+                }
                 self.algorithms = Algorithms {
                     hash: printable(round.evidence.hash_alg()),
                     enc: printable(round.evidence.enc_alg()),
@@ -205,6 +239,8 @@ impl Agent {
             }
             Err(input) => input,
         };
+        // The ledger has them, or they are asked for again.
+        (round.lists, round.room) = (Lists::default(), None);
         self.round = Some(round);
         input
     }
@@ -312,13 +348,21 @@ impl Agent {
             false => answer,
         };
         let text = || format!("the agent answered {}", answer.status);
+        let long = answer.body.len() > appraisers::SHORT_BYTES_MAX;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::REQUEST_TIMEOUT => return Err((Loss::Unreachable, text())),
             status if status.is_server_error() => return Err((Loss::Unreachable, text())),
             _ => return Err((Loss::Refused, text())),
         }
-        let envelope = serde_json::from_slice::<Envelope<IntegrityQuote>>(&answer.body);
+        let parse = move || serde_json::from_slice::<Envelope<IntegrityQuote>>(&answer.body);
+        // Long lists would hold up other agents already by being unescaped.
+        let envelope = if long {
+            let parsed = tokio::task::spawn_blocking(parse).await;
+            parsed.map_err(|error| (Loss::NoQuote, format!("the answer was not read: {error}")))?
+        } else {
+            parse()
+        };
         envelope.map(|envelope| envelope.results).map_err(|error| {
             let place = format!("line {} column {}", error.line(), error.column());
             (Loss::NoQuote, format!("the answer is not the JSON of a quote ({place})"))
@@ -386,6 +430,10 @@ pub(super) fn lost(error: ClientError) -> (Loss, String) {
 /// A name of an algorithm as the agent gave it, fit for a status.
 fn printable(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(ALGORITHM_CHARS_MAX).collect()
+}
+
+fn stopping(stopping: Stopping) -> Input {
+    Input::LedgerUnavailable(stopping.to_string())
 }
 
 const TOO_FAST: &str = "the agent's lists grow faster than they are kept; this one is neither kept nor judged";

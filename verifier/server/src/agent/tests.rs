@@ -34,7 +34,7 @@ fn services(folder: &Path) -> Arc<Services> {
     let ledger = LedgerClient::new(ledger);
     let store = Store::open(&folder.join("records")).unwrap();
     Arc::new(Services {
-        appraisers: crate::appraisers::Appraisers::new(),
+        appraisers: crate::appraisers::Appraisers::new(crate::LONG_LISTS_BYTES_MAX),
         alive: mpsc::channel(1).0,
         clock: Clock::new(),
         danger_agents_without_tls: true,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use messages::{
-    UnixMillis,
+    FindingText, UnixMillis,
     keylime::{AgentStatus, AttestationStatus},
 };
 use verifier_protocol::{
@@ -27,6 +27,8 @@ pub(crate) struct View {
     pub(crate) in_flight: bool,
     activity: Activity,
     algorithms: Algorithms,
+    /// What the last failure says.
+    pub(super) finding: Option<FindingText>,
     record: Record,
     settings: Settings,
     trouble: Option<String>,
@@ -45,6 +47,7 @@ impl View {
             in_flight: false,
             activity: Activity::Attesting,
             algorithms: stored.record.algorithms.clone(),
+            finding: stored.record.finding.clone(),
             record,
             settings,
             trouble: None,
@@ -100,6 +103,7 @@ impl View {
             verifier_port: terms.verifier_port,
             severity_level: failed.then_some(SEVERITY_MAX),
             last_event_id: record.last_event.clone(),
+            last_finding: self.finding.clone().filter(|_| record.last_event.is_some()),
             attestation_count: record.attestation_count,
             last_received_quote: seconds(record.last_received),
             last_successful_attestation: seconds(record.last_success),

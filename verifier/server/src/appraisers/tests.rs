@@ -9,7 +9,7 @@ use super::*;
 #[tokio::test]
 async fn other_agents_proceed_while_an_appraisal_takes_its_time() {
     // One thread serves all agents here: were the appraisal made on it, nothing would ever let it end.
-    let appraisers = Appraisers::at_once(1);
+    let appraisers = Appraisers::at_once(1, LONG_LISTS_BYTES_MAX);
     let (release, held) = mpsc::channel::<()>();
     let long = tokio::spawn({
         let appraisers = appraisers.clone();
@@ -27,7 +27,7 @@ async fn other_agents_proceed_while_an_appraisal_takes_its_time() {
 
 #[tokio::test]
 async fn no_more_run_at_once_than_allowed_and_all_come_to_their_turn() {
-    let appraisers = Appraisers::at_once(2);
+    let appraisers = Appraisers::at_once(2, LONG_LISTS_BYTES_MAX);
     let (begun, begins) = mpsc::channel::<usize>();
     let mut releases = Vec::new();
     let mut running = Vec::new();
@@ -70,7 +70,7 @@ async fn no_more_run_at_once_than_allowed_and_all_come_to_their_turn() {
 
 #[tokio::test]
 async fn an_appraisal_that_panics_takes_its_agents_task_with_it_and_frees_its_place() {
-    let appraisers = Appraisers::at_once(1);
+    let appraisers = Appraisers::at_once(1, LONG_LISTS_BYTES_MAX);
     let task = tokio::spawn({
         let appraisers = appraisers.clone();
         async move { appraisers.run(|| panic!("a fault")).await }
@@ -81,7 +81,7 @@ async fn an_appraisal_that_panics_takes_its_agents_task_with_it_and_frees_its_pl
 
 #[tokio::test]
 async fn an_appraisal_nobody_waits_for_any_more_keeps_its_place_until_it_ends() {
-    let appraisers = Appraisers::at_once(1);
+    let appraisers = Appraisers::at_once(1, LONG_LISTS_BYTES_MAX);
     let (release, held) = mpsc::channel::<()>();
     let task = tokio::spawn({
         let appraisers = appraisers.clone();
@@ -103,8 +103,56 @@ fn a_whole_list_is_long_and_an_increment_is_not() {
         ima: ListPart::Present(MeasurementText { first_entry: 0, text: "x".repeat(bytes) }),
         ..Lists::default()
     };
-    assert!(!are_long(&lists(5 * 200)));
-    assert!(are_long(&lists(100_000 * 150)));
+    assert_eq!(long_bytes(&lists(5 * 200)), None);
+    assert_eq!(long_bytes(&lists(100_000 * 150)), Some(100_000 * 150));
     let log = Lists { boot_log: ListPart::Present(vec![0; SHORT_BYTES_MAX + 1]), ..Lists::default() };
-    assert!(are_long(&log));
+    assert_eq!(long_bytes(&log), Some(SHORT_BYTES_MAX + 1));
+}
+
+#[tokio::test]
+async fn what_finds_no_room_waits_its_turn_and_none_is_lost() {
+    let largest = 64 << 20;
+    let appraisers = Appraisers::at_once(1, 2 * largest);
+    let held = [appraisers.room_now(largest).unwrap(), appraisers.room_now(largest).unwrap()];
+    assert!(appraisers.room_now(1).is_none());
+    let (came, mut comes) = tokio::sync::mpsc::unbounded_channel();
+    let mut waiting = Vec::new();
+    // The first wants as much as there is for one agent; the small ones behind it do not overtake.
+    for (number, bytes) in [largest, 1, 1].into_iter().enumerate() {
+        let (ask, came) = (appraisers.clone(), came.clone());
+        waiting.push(tokio::spawn(async move {
+            let room = ask.room(bytes).await.unwrap();
+            assert!(room.holds(bytes));
+            came.send(number).unwrap();
+            room
+        }));
+        tokio::task::yield_now().await;
+    }
+    let [one, other] = held;
+    drop(one);
+    assert_eq!(comes.recv().await, Some(0));
+    assert!(appraisers.room_now(1).is_none(), "two still wait");
+    drop(other);
+    assert_eq!((comes.recv().await, comes.recv().await), (Some(1), Some(2)));
+    for task in waiting {
+        drop(task.await.unwrap());
+    }
+    assert_eq!(appraisers.room.available_permits(), appraisers.units as usize);
+}
+
+#[tokio::test]
+async fn one_who_waits_no_longer_leaves_no_hole() {
+    let appraisers = Appraisers::at_once(1, 2 * ROOM_UNIT_BYTES);
+    let all = appraisers.room_now(64 << 20).unwrap();
+    let given_up = tokio::spawn({
+        let appraisers = appraisers.clone();
+        async move { appraisers.room(1).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    drop(all);
+    // However little is configured, one agent's largest lists fit in, alone.
+    assert!(appraisers.room_now(64 << 20).unwrap().holds(65 << 20));
+    assert!(!appraisers.room_now(1).unwrap().holds(ROOM_UNIT_BYTES + 1));
 }

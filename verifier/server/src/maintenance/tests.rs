@@ -64,6 +64,8 @@ fn a_body_that_is_no_window_is_refused_with_its_place() {
 fn a_window_that_is_not_over_is_never_displaced_unsaid() {
     let mut windows = Windows::default();
     windows.push(window(NOW.0, NOW.0 + 10));
+    assert!(windows.holds(&window(NOW.0, NOW.0 + 10)) && !windows.holds(&window(NOW.0, NOW.0 + 11)));
+    assert!(!windows.holds(&MaintenanceWindow { reason: "new disks".to_owned(), ..window(NOW.0, NOW.0 + 10) }));
     for _ in 1..WINDOWS_MAX {
         assert_eq!(windows.displaced(NOW), None);
         windows.push(window(NOW.0, NOW.0 + 20));

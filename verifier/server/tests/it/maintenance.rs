@@ -61,6 +61,31 @@ async fn an_announced_window_is_on_record_when_it_is_answered_and_stays_shown() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_that_is_made_again_is_on_record_once() {
+    let mut stand = Stand::start().await;
+    let attester = stand.attester("node-1").await;
+    stand.until_passed(&attester.id).await;
+    let first = window("new fans", now());
+    for _ in 0..3 {
+        let (status, body) = announce(&stand, &first).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+    }
+    // As after an answer that was lost together with the verifier.
+    stand.stop_verifier().await;
+    stand.start_verifier().await;
+    stand.until_passed(&attester.id).await;
+    let (status, body) = announce(&stand, &first).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(recorded(&stand, &attester.id).await.len(), 1);
+    // Another reason, or another time, is another announcement.
+    for other in [window("new disks", first.from), window("new fans", first.from.plus_ms(1))] {
+        let (status, body) = announce(&stand, &other).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+    }
+    assert_eq!(recorded(&stand, &attester.id).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn windows_that_cannot_count_are_refused_and_not_recorded() {
     let stand = Stand::start().await;
     let attester = stand.attester("node-1").await;

@@ -27,7 +27,7 @@ use transport::{
     server::{Limits, Shutdown, ShutdownHandle},
     tls::{ClientAuth, ClientTls, ClientTlsConfig, HostNames, Identity, ServerTls},
 };
-use verifier_server::{Config, Notify, Polling, Webhook};
+use verifier_server::{Config, LONG_LISTS_BYTES_MAX, Notify, Polling, Webhook};
 
 use crate::attester::Attester;
 
@@ -35,6 +35,7 @@ pub(crate) struct Stand {
     authority: Authority,
     folder: tempfile::TempDir,
     pub(crate) give_up_after: Duration,
+    pub(crate) long_lists_bytes_max: usize,
     ledger: Option<(ShutdownHandle, ledger_server::Running)>,
     ledger_address: SocketAddr,
     operator: Client,
@@ -79,6 +80,7 @@ impl Stand {
             authority,
             folder,
             give_up_after: Notify::default().give_up_after,
+            long_lists_bytes_max: LONG_LISTS_BYTES_MAX,
             ledger: Some((handle, running)),
             ledger_address,
             operator,
@@ -138,6 +140,7 @@ impl Stand {
                 webhook,
                 ..Notify::default()
             },
+            long_lists_bytes_max: self.long_lists_bytes_max,
             polling: POLLING,
             server_tls: ServerTls::new(&identity, &clients).unwrap(),
             verifier_id: "default".into(),

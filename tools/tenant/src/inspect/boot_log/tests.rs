@@ -30,6 +30,20 @@ fn altered_data_is_marked_as_not_measured() {
 }
 
 #[test]
+fn banks_that_cannot_be_replayed_are_named() {
+    let digests = [vec![0x0b, 0], vec![0x55; 32], vec![0x27, 0], vec![0x55; 32]].concat();
+    let mut spec_id = b"Spec ID Event03\0".to_vec();
+    spec_id.extend([0, 0, 0, 0, 0, 2, 0, 2, 2, 0, 0, 0, 0x0b, 0, 32, 0, 0x27, 0, 32, 0, 0]);
+    let size = u8::try_from(spec_id.len()).unwrap();
+    let header = [vec![0, 0, 0, 0, 3, 0, 0, 0], vec![0; 20], vec![size, 0, 0, 0], spec_id].concat();
+    let event = [vec![7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0], digests, vec![0; 4]].concat();
+    let value = inspect(&[header, event].concat()).unwrap();
+    assert_eq!(value["unknown_banks"], serde_json::json!(["0x0027"]));
+    assert_eq!(value["banks"], serde_json::json!(["sha256"]));
+    assert!(value["pcrs"]["sha256"]["7"].is_string());
+}
+
+#[test]
 fn a_malformed_log_fails_and_says_where() {
     let log = separator();
     let failure = inspect(&log[..35]).unwrap_err().to_string();

@@ -7,17 +7,25 @@ use super::Remark;
 pub(super) fn lint(text: &str) -> Vec<Remark> {
     let rules: Vec<Rule<'_>> =
         text.lines().enumerate().filter_map(|(number, line)| Rule::parse(number, line)).collect();
-    let mut remarks: Vec<Remark> = rules.iter().filter_map(hole).collect();
-    let measures = |functions: &[&str]| rules.iter().any(|rule| rule.measures(functions));
+    let mut remarks: Vec<Remark> =
+        rules.iter().enumerate().filter_map(|(number, rule)| hole(rule, rules.get(..number)?, &rules)).collect();
     for (functions, code, text, remedy) in WANTED {
-        if !measures(functions) {
-            remarks.push(Remark::warning(code, functions.join(" or "), text, remedy));
+        let place = functions.join(" or ");
+        if rules.iter().any(|rule| rule.measures(functions) && !rule.is_narrow()) {
+            continue;
         }
+        remarks.push(match rules.iter().find(|rule| rule.measures(functions)) {
+            Some(narrow) => {
+                let text = format!("line {} measures only some of them; of the others, {text}", narrow.line);
+                Remark::warning(code, place, text, remedy)
+            }
+            None => Remark::warning(code, place, text, remedy),
+        });
     }
     let reads = rules.iter().any(|rule| {
         rule.measures(&["FILE_CHECK", "PATH_CHECK"])
             && rule.get("mask").is_some_and(|mask| mask.ends_with("MAY_READ"))
-            && !rule.is_narrow()
+            && !rule.is_labelled()
     });
     if !reads {
         remarks.push(Remark::warning(
@@ -36,15 +44,31 @@ pub(super) fn lint(text: &str) -> Vec<Remark> {
     remarks
 }
 
-/// A rule that takes something out.
-fn hole(rule: &Rule<'_>) -> Option<Remark> {
+/// A rule that takes something out that the rules `before` it have not measured already.
+fn hole(rule: &Rule<'_>, before: &[Rule<'_>], all: &[Rule<'_>]) -> Option<Remark> {
     if rule.action != "dont_measure" {
         return None;
     }
+    // What no rule measures at all is told of elsewhere.
+    let is_open = |function: &&str| {
+        let measures = |rules: &[Rule<'_>]| rules.iter().any(|rule| rule.measures(&[function]) && !rule.is_narrow());
+        rule.get("func").is_none_or(|of| of == *function) && !measures(before) && measures(all)
+    };
+    let takes_everything = rule.conditions.iter().all(|(name, _)| *name == "func");
+    let takes_programs = rule.get("func").is_none_or(|of| EXECUTIONS.contains(&of));
+    if takes_everything && takes_programs && EXECUTIONS.iter().any(is_open) {
+        let place = format!("line {}", rule.line);
+        return Some(Remark::error("unmeasured-programs", place, "programs are not measured", "take the rule out"));
+    }
+    EXECUTIONS.iter().chain(&READS).find(|function| is_open(function))?;
     let place = format!("line {}", rule.line);
     if let Some(magic) = rule.get("fsmagic") {
         let number = u64::from_str_radix(magic.trim_start_matches("0x"), 16).ok();
-        let (_, name) = WRITABLE_FILE_SYSTEMS.into_iter().find(|(known, _)| Some(*known) == number)?;
+        if number.is_some_and(|number| PSEUDO_FILE_SYSTEMS.contains(&number)) {
+            return None;
+        }
+        let known = WRITABLE_FILE_SYSTEMS.into_iter().find(|(known, _)| Some(*known) == number);
+        let name = known.map_or_else(|| format!("file systems of magic number {magic}"), |(_, name)| name.to_owned());
         return Some(Remark::warning(
             "unmeasured-file-system",
             place,
@@ -61,10 +85,10 @@ fn hole(rule: &Rule<'_>) -> Option<Remark> {
             format!("files labelled {label} are not measured, and whoever may write them can make programs of them");
         return Some(Remark::warning("unmeasured-label", place, text, "measure executions before this rule"));
     }
-    if rule.conditions.is_empty() || rule.get("func").is_some_and(|function| EXECUTIONS.contains(&function)) {
-        return Some(Remark::error("unmeasured-programs", place, "programs are not measured", "take the rule out"));
-    }
-    None
+    let (name, value) =
+        rule.conditions.iter().find(|(name, _)| NARROWING.iter().any(|prefix| name.starts_with(prefix)))?;
+    let text = format!("what {name}={value} fits is not measured, whatever it runs");
+    Some(Remark::warning("unmeasured-users", place, text, "take the rule out, or measure executions before it"))
 }
 
 struct Rule<'t> {
@@ -90,11 +114,19 @@ impl<'t> Rule<'t> {
         self.action == "measure" && self.get("func").is_some_and(|function| functions.contains(&function))
     }
 
-    /// Whether it holds for some labels or file systems only.
+    /// Whether it holds for some users, labels, file systems or keyrings only. Only root loads modules, keys and rules.
     fn is_narrow(&self) -> bool {
-        self.conditions
-            .iter()
-            .any(|(name, _)| name.starts_with("obj_") || name.starts_with("subj_") || name.starts_with("fs"))
+        let by_root = self.get("func").is_some_and(|function| !EXECUTIONS.contains(&function) || function == MODULES);
+        self.conditions.iter().any(|(name, value)| match *name {
+            "keyrings" => !value.split('|').any(|keyring| keyring == ".ima"),
+            "uid" | "euid" if *value == "0" => !by_root,
+            _ => NARROWING.iter().any(|prefix| name.starts_with(prefix)),
+        })
+    }
+
+    /// Whether it holds for some labels or file systems only.
+    fn is_labelled(&self) -> bool {
+        self.conditions.iter().any(|(name, _)| LABELS.iter().any(|prefix| name.starts_with(prefix)))
     }
 }
 
@@ -106,15 +138,41 @@ const WRITABLE_FILE_SYSTEMS: [(u64, &str); 5] = [
     (0x6573_5546, "FUSE"),
     (0x6969, "NFS"),
 ];
-const EXECUTIONS: [&str; 4] = ["BPRM_CHECK", "MMAP_CHECK", "FILE_MMAP", "MODULE_CHECK"];
+/// File systems without files that anybody could put there and run (`linux/magic.h`): proc, sysfs, debugfs, devpts,
+/// binfmt_misc, securityfs, SELinux, Smack, cgroup, cgroup2, nsfs, efivarfs, tracefs, pstore, configfs, bpf.
+const PSEUDO_FILE_SYSTEMS: [u64; 16] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x1cd1,
+    0x4249_4e4d,
+    0x7363_6673,
+    0xf97c_ff8c,
+    0x4341_5d53,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6e73_6673,
+    0xde5e_81e4,
+    0x7472_6163,
+    0x6165_676c,
+    0x6265_6570,
+    0xcafe_4a11,
+];
+const MODULES: &str = "MODULE_CHECK";
+const EXECUTIONS: [&str; 4] = ["BPRM_CHECK", "MMAP_CHECK", "FILE_MMAP", MODULES];
+/// Reads, which scripts are measured by.
+const READS: [&str; 2] = ["FILE_CHECK", "PATH_CHECK"];
+const LABELS: [&str; 3] = ["obj_", "subj_", "fs"];
+/// Conditions by their beginnings that hold for a part of all accesses.
+const NARROWING: [&str; 9] = ["obj_", "subj_", "fs", "uid", "euid", "gid", "egid", "fowner", "fgroup"];
 
 type Wanted = (&'static [&'static str], &'static str, &'static str, &'static str);
 
 /// What every set of rules should measure.
-const WANTED: [Wanted; 7] = [
+const WANTED: [Wanted; 10] = [
     (&["BPRM_CHECK"], "no-programs", "programs that are started are not measured", "add: measure func=BPRM_CHECK"),
     (
-        &["MMAP_CHECK", "FILE_MMAP"],
+        &["MMAP_CHECK", "MMAP_CHECK_REQPROT", "FILE_MMAP"],
         "no-libraries",
         "libraries that are mapped to be run are not measured",
         "add: measure func=MMAP_CHECK mask=MAY_EXEC",
@@ -125,7 +183,25 @@ const WANTED: [Wanted; 7] = [
         &["KEXEC_KERNEL_CHECK"],
         "no-kexec",
         "a kernel started by kexec is not measured",
-        "add: measure func=KEXEC_KERNEL_CHECK, KEXEC_INITRAMFS_CHECK and KEXEC_CMDLINE",
+        "add: measure func=KEXEC_KERNEL_CHECK",
+    ),
+    (
+        &["KEXEC_INITRAMFS_CHECK"],
+        "no-kexec",
+        "the initrd of a kernel started by kexec is not measured",
+        "add: measure func=KEXEC_INITRAMFS_CHECK",
+    ),
+    (
+        &["KEXEC_CMDLINE"],
+        "no-kexec",
+        "the command line of a kernel started by kexec is not measured",
+        "add: measure func=KEXEC_CMDLINE",
+    ),
+    (
+        &["CRITICAL_DATA"],
+        "no-critical-data",
+        "what the kernel keeps in memory, as SELinux's rules and device-mapper tables, is not measured",
+        "add: measure func=CRITICAL_DATA",
     ),
     (
         &["POLICY_CHECK"],

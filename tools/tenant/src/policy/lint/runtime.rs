@@ -3,14 +3,19 @@
 use evidence::runtime_policy::{Extension, ViolationChoice};
 use regex::Regex;
 
-use super::Remark;
+use super::{Remark, Severity};
 use crate::policy::document::{Lists, RuntimeDocument};
 
 pub(super) fn lint(document: &RuntimeDocument) -> Vec<Remark> {
     let mut remarks = Vec::new();
     emptiness(document, &mut remarks);
     for pattern in &document.excludes {
-        remarks.extend(exclude(pattern));
+        let found = exclude(pattern);
+        // What hides everything hides the listed files too.
+        if found.as_ref().is_none_or(|remark| remark.severity > Severity::Error) {
+            remarks.extend(exclude_of_listed(pattern, document));
+        }
+        remarks.extend(found);
     }
     digests("digests", &document.digests, &mut remarks);
     digests("keyrings", &document.keyrings, &mut remarks);
@@ -22,7 +27,8 @@ pub(super) fn lint(document: &RuntimeDocument) -> Vec<Remark> {
 }
 
 fn emptiness(document: &RuntimeDocument, remarks: &mut Vec<Remark>) {
-    if document.digests.is_empty() && document.verification_keys.is_empty() {
+    let learns = [".ima", "_ima", ".evm", "_evm"].iter().any(|keyring| document.keyrings.contains_key(*keyring));
+    if document.digests.is_empty() && document.verification_keys.is_empty() && !learns {
         remarks.push(Remark::error(
             "empty-policy",
             "digests",
@@ -75,12 +81,34 @@ fn exclude(pattern: &str) -> Option<Remark> {
             "mount the folder noexec, and exclude single files; a file moved out of it within its file system is not measured again",
         ));
     }
+    if let Some(path) = SCRIPTS.into_iter().find(|path| regex.is_match(path)) {
+        let text = format!("hides scripts and what decides what is run, {path} among them");
+        return Some(Remark::warning("script-exclude", pattern, text, "exclude single files of data"));
+    }
     let is_open = !["$", ".*", ".+", "/", "/)?", "\\z"].iter().any(|end| pattern.trim_end_matches(')').ends_with(end));
     is_open.then(|| {
         let text =
             "fits at the start of paths alone, so that it hides longer names and whole folders of that beginning too";
         Remark::warning("open-exclude", pattern, text, "end it in $ for one file, or in /.* for a folder")
     })
+}
+
+/// Whether a pattern takes from listed files what listing them is for.
+fn exclude_of_listed(pattern: &str, document: &RuntimeDocument) -> Option<Remark> {
+    let regex = Regex::new(&format!("^(?:{pattern})")).ok()?;
+    if regex.is_match("boot_aggregate") {
+        let text = "hides boot_aggregate, which ties the list to the registers that firmware and boot loader filled";
+        return Some(Remark::error("boot-aggregate-hidden", pattern, text, "leave boot_aggregate out of excludes"));
+    }
+    let mut hidden = document.digests.keys().filter(|path| regex.is_match(path));
+    let first = hidden.next()?;
+    let text = format!("{} listed files may have any other contents too, {first} the first", hidden.count() + 1);
+    Some(Remark::warning(
+        "exclude-of-listed",
+        pattern,
+        text,
+        "take the files out of one of both, most likely the pattern",
+    ))
 }
 
 fn digests(member: &'static str, lists: &Lists, remarks: &mut Vec<Remark>) {
@@ -110,6 +138,14 @@ fn digests(member: &'static str, lists: &Lists, remarks: &mut Vec<Remark>) {
 }
 
 fn listed_paths(document: &RuntimeDocument, remarks: &mut Vec<Remark>) {
+    if !document.digests.is_empty() && !document.digests.contains_key("boot_aggregate") {
+        remarks.push(Remark::note(
+            "no-boot-aggregate",
+            "digests",
+            "boot_aggregate is not listed, so that it counts only where the verifier can compute it; elsewhere every machine fails",
+            "have registers 0 to 9 quoted by giving the machines a measured-boot policy",
+        ));
+    }
     if document.digests.contains_key("boot_aggregate") {
         remarks.push(Remark::note(
             "boot-aggregate",
@@ -217,8 +253,13 @@ fn own(document: &RuntimeDocument, remarks: &mut Vec<Remark>) {
 }
 
 /// Paths nobody may hide: programs, libraries, modules, loaders and what starts them.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 23] = [
     "/usr/bin/x",
+    "/usr/bin/bash",
+    "/usr/bin/python3",
+    "/usr/bin/sudo",
+    "/usr/sbin/sshd",
+    "/usr/lib/x86_64-linux-gnu/libc.so.6",
     "/usr/sbin/x",
     "/usr/local/bin/x",
     "/usr/local/sbin/x",
@@ -236,6 +277,15 @@ const PROGRAMS: [&str; 18] = [
     "/boot/vmlinuz",
     "/etc/ld.so.preload",
     "/root/x",
+];
+/// Paths of what interpreters and services run, where reads are measured.
+const SCRIPTS: [&str; 6] = [
+    "/usr/share/x/x.py",
+    "/usr/lib/python3/dist-packages/x.py",
+    "/etc/cron.d/x",
+    "/etc/init.d/x",
+    "/etc/profile.d/x.sh",
+    "/etc/systemd/system/x.service",
 ];
 /// Folders that users or services can write to.
 const WRITABLE: [&str; 9] =

@@ -9,15 +9,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::NaiveDateTime;
+
 use super::{
-    FileDigest, INDEX_BYTES_MAX, ListedPackage, Reading, RepositoryRejected, SIGNED_BYTES_MAX, SignatureRejected,
-    contents, place, read_if_there,
+    Compression, FileDigest, INDEX_BYTES_MAX, ListedPackage, Packages, Reading, RepositoryRejected, SIGNED_BYTES_MAX,
+    SignatureRejected, contents, place, read_if_there,
 };
 
-pub(super) fn packages(root: &Path, reading: &Reading<'_>) -> Result<BTreeSet<ListedPackage>, RepositoryRejected> {
-    let (mut packages, mut indexes) = (BTreeSet::new(), 0_usize);
+pub(super) fn packages(root: &Path, reading: &Reading<'_>) -> Result<Packages, RepositoryRejected> {
+    let (mut packages, mut indexes) = (Packages::default(), 0_usize);
     for suite in suites(root, reading)? {
         let (path, release) = release(&suite, reading)?;
+        check_release(root, &suite, &path, &release, reading)?;
         for forms in indexes_of(&path, &release)?.values() {
             // A mirror need not hold every architecture, nor every form of an index.
             for (name, digest) in forms {
@@ -108,24 +111,73 @@ fn unsigned(whole: &[u8]) -> Vec<u8> {
     text.into()
 }
 
+/// Whether a release file is of this suite and still stood by.
+///
+/// One key signs all of a distributor's suites, old and new: whoever serves a mirror could have an old state, or an old
+/// suite under a new one's name, listed with all its known holes.
+fn check_release(
+    root: &Path,
+    suite: &Path,
+    path: &Path,
+    release: &str,
+    reading: &Reading<'_>,
+) -> Result<(), RepositoryRejected> {
+    let field = |name: &str| {
+        let mut lines = release.lines().filter_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()));
+        match (lines.next(), lines.next()) {
+            (found, None) => Ok(found),
+            _ => Err(RepositoryRejected::Duplicate { path: path.to_owned(), what: name.to_owned() }),
+        }
+    };
+    if let (Some(until), Some(now)) = (field("Valid-Until")?, reading.now) {
+        let expected = "Valid-Until as `Sat, 02 Jan 2027 10:00:00 UTC`";
+        let format = || RepositoryRejected::Format { path: path.to_owned(), expected };
+        let parsed = until.strip_suffix("UTC").or_else(|| until.strip_suffix("GMT")).ok_or_else(format)?;
+        let parsed = NaiveDateTime::parse_from_str(parsed.trim(), "%a, %d %b %Y %H:%M:%S").map_err(|_| format())?;
+        if u64::try_from(parsed.and_utc().timestamp_millis()).unwrap_or_default() < now.0 {
+            return Err(RepositoryRejected::Expired { path: path.to_owned(), until: until.to_owned() });
+        }
+    }
+    let names: Vec<&str> = [field("Suite")?, field("Codename")?].into_iter().flatten().collect();
+    let Some(folder) = suite.strip_prefix(root.join("dists")).ok().and_then(Path::to_str) else { return Ok(()) };
+    // Debian's security updates stood in folders below the suite that they are for.
+    let is_named = |name: &&str| *name == folder || folder.strip_suffix("/updates") == Some(*name);
+    if names.is_empty() || names.iter().any(is_named) {
+        return Ok(());
+    }
+    let (found, expected) = (names.join(", "), folder.to_owned());
+    Err(RepositoryRejected::OtherSuite { path: path.to_owned(), found, expected })
+}
+
 /// Each index's forms (plain, gzip, …) with their digests.
 type Forms = BTreeMap<String, Vec<(String, FileDigest)>>;
 
 fn indexes_of(path: &Path, release: &str) -> Result<Forms, RepositoryRejected> {
+    let duplicate = |what: &str| RepositoryRejected::Duplicate { path: path.to_owned(), what: what.to_owned() };
+    if release.lines().filter(|line| line.trim_end() == "SHA256:").count() > 1 {
+        return Err(duplicate("SHA256"));
+    }
     let lines = release.lines().skip_while(|line| line.trim_end() != "SHA256:").skip(1);
-    let mut forms = Forms::new();
+    let (mut forms, mut names) = (Forms::new(), BTreeSet::new());
     for line in lines.take_while(|line| line.starts_with(' ')) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let listed = match fields.as_slice() {
-            [hex, _size, name] => FileDigest::new("sha256", hex).map(|digest| (*name, digest)),
+            [hex, size, name] => {
+                let digest = size.parse().ok().and_then(|size| FileDigest::new("sha256", hex, Some(size)));
+                digest.map(|digest| (*name, digest))
+            }
             _ => None,
         };
         let (name, digest) = listed.ok_or_else(|| RepositoryRejected::Format {
             path: path.to_owned(),
             expected: "below SHA256: lines of a digest, a size and a name",
         })?;
+        if !names.insert(name) {
+            return Err(duplicate(name));
+        }
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-        if ["Packages", "Packages.gz", "Packages.xz", "Packages.zst"].contains(&file) {
+        let is_index = |ending: &str| ending.is_empty() || Compression::of_ending(ending).is_some();
+        if file.strip_prefix("Packages").is_some_and(is_index) {
             forms.entry(folder.to_owned()).or_default().push((name.to_owned(), digest));
         }
     }
@@ -135,9 +187,25 @@ fn indexes_of(path: &Path, release: &str) -> Result<Forms, RepositoryRejected> {
 /// What a paragraph of an index says of its package.
 #[derive(Default)]
 struct Paragraph {
-    architecture: String,
-    digest: Option<FileDigest>,
+    architecture: Option<String>,
+    digest: Option<String>,
     name: Option<String>,
+    size: Option<String>,
+}
+
+impl Paragraph {
+    /// Takes a line; false if it says again what was said.
+    fn take(&mut self, line: &str) -> bool {
+        let Some((field, value)) = line.split_once(':') else { return true };
+        let member = match field {
+            "Architecture" => &mut self.architecture,
+            "Filename" => &mut self.name,
+            "SHA256" => &mut self.digest,
+            "Size" => &mut self.size,
+            _ => return true,
+        };
+        member.replace(value.trim().to_owned()).is_none()
+    }
 }
 
 fn add_packages(
@@ -145,7 +213,7 @@ fn add_packages(
     path: &Path,
     bytes: &[u8],
     reading: &Reading<'_>,
-    packages: &mut BTreeSet<ListedPackage>,
+    packages: &mut Packages,
 ) -> Result<(), RepositoryRejected> {
     let format = |expected| RepositoryRejected::Format { path: path.to_owned(), expected };
     let mut rest = bytes;
@@ -159,20 +227,20 @@ fn add_packages(
             return Err(format("lines of at most 1 MiB"));
         }
         let text = std::str::from_utf8(&line).map_err(|_| format("text in UTF-8"))?.trim_end();
-        match text.split_once(':') {
-            Some(("Architecture", value)) => value.trim().clone_into(&mut paragraph.architecture),
-            Some(("Filename", value)) => paragraph.name = Some(value.trim().to_owned()),
-            Some(("SHA256", value)) => paragraph.digest = FileDigest::new("sha256", value.trim()),
-            _ => (),
+        if !paragraph.take(text) {
+            let what = text.chars().take(256).collect();
+            return Err(RepositoryRejected::Duplicate { path: path.to_owned(), what });
         }
         if text.is_empty() {
-            let Paragraph { architecture, digest, name } = std::mem::take(&mut paragraph);
-            let wanted = &reading.architectures;
+            let Paragraph { architecture, digest, name, size } = std::mem::take(&mut paragraph);
+            let (wanted, architecture) = (&reading.architectures, architecture.unwrap_or_default());
             if let Some(name) = name
                 && (wanted.is_empty() || architecture == "all" || wanted.contains(&architecture))
             {
-                let digest = digest.ok_or_else(|| format("a SHA256 for each package"))?;
-                packages.insert(ListedPackage { path: place(root, &name)?, digest });
+                let size = size.and_then(|size| size.parse().ok());
+                let digest = digest.and_then(|digest| FileDigest::new("sha256", &digest, Some(size?)));
+                let digest = digest.ok_or_else(|| format("a SHA256 and a Size for each package"))?;
+                packages.insert(path, ListedPackage { path: place(root, &name)?, digest })?;
             }
         }
         if read == 0 {

@@ -2,7 +2,7 @@
 //!
 //! Source: createrepo_c, `doc/`; the files of Fedora, RHEL and openSUSE.
 
-use std::{collections::BTreeSet, io::BufRead, path::Path};
+use std::{io::BufRead, path::Path};
 
 use quick_xml::{
     Reader, XmlVersion,
@@ -10,11 +10,11 @@ use quick_xml::{
 };
 
 use super::{
-    FileDigest, INDEX_BYTES_MAX, ListedPackage, Reading, RepositoryRejected, SIGNED_BYTES_MAX, SignatureRejected,
-    contents, place, read_if_there,
+    FileDigest, INDEX_BYTES_MAX, ListedPackage, Packages, Reading, RepositoryRejected, SIGNED_BYTES_MAX,
+    SignatureRejected, contents, place, read_if_there,
 };
 
-pub(super) fn packages(root: &Path, reading: &Reading<'_>) -> Result<BTreeSet<ListedPackage>, RepositoryRejected> {
+pub(super) fn packages(root: &Path, reading: &Reading<'_>) -> Result<Packages, RepositoryRejected> {
     let path = root.join("repodata/repomd.xml");
     let missing = || RepositoryRejected::Missing { path: root.to_owned(), expected: "repodata/repomd.xml" };
     let metadata = read_if_there(&path, SIGNED_BYTES_MAX)?.ok_or_else(missing)?;
@@ -26,32 +26,31 @@ pub(super) fn packages(root: &Path, reading: &Reading<'_>) -> Result<BTreeSet<Li
     }
     let mut primary = None;
     read_items(&path, metadata.as_slice(), "data", &mut |item| {
-        if item.kind == "primary" {
-            primary = Some(item);
+        if item.kind == "primary" && primary.replace(item).is_some() {
+            return Err(RepositoryRejected::Duplicate { path: path.clone(), what: "data of type primary".to_owned() });
         }
         Ok(())
     })?;
     let format = RepositoryRejected::Format { path, expected: "data of type primary with a location and a SHA-256" };
-    let Some(Item { location: Some(location), digest: Some(digest), .. }) = primary else { return Err(format) };
+    let Some((location, digest)) = primary.and_then(Item::file) else { return Err(format) };
 
     let path = place(root, &location)?;
     let missing = || RepositoryRejected::Missing { path: path.clone(), expected: "list of packages there" };
     let bytes = read_if_there(&path, INDEX_BYTES_MAX)?.ok_or_else(missing)?;
     digest.check(&path, &bytes)?;
     let mut rest = bytes.as_slice();
-    let mut packages = BTreeSet::new();
+    let mut packages = Packages::default();
     read_items(&path, contents(&path, &mut rest)?, "package", &mut |item| {
         let wanted = &reading.architectures;
         let is_source = ["src", "nosrc"].contains(&item.architecture.as_str());
         if is_source || !(wanted.is_empty() || item.architecture == "noarch" || wanted.contains(&item.architecture)) {
             return Ok(());
         }
-        let (Some(location), Some(digest)) = (item.location, item.digest) else {
+        let Some((location, digest)) = item.file() else {
             let expected = "a location and a SHA-256, SHA-384 or SHA-512 for each package";
             return Err(RepositoryRejected::Format { path: path.clone(), expected });
         };
-        packages.insert(ListedPackage { path: place(root, &location)?, digest });
-        Ok(())
+        packages.insert(&path, ListedPackage { path: place(root, &location)?, digest })
     })?;
     Ok(packages)
 }
@@ -62,8 +61,19 @@ struct Item {
     /// The attribute `type`.
     kind: String,
     architecture: String,
-    digest: Option<FileDigest>,
+    /// Algorithm and digest.
+    checksum: Option<(String, String)>,
     location: Option<String>,
+    size: Option<String>,
+}
+
+impl Item {
+    /// Where the file is and what it must be.
+    fn file(self) -> Option<(String, FileDigest)> {
+        let size = self.size.map(|size| size.parse()).transpose().ok()?;
+        let (algorithm, hex) = self.checksum?;
+        Some((self.location?, FileDigest::new(&algorithm, &hex, size)?))
+    }
 }
 
 /// Tells each element of this name; of its children, only its own.
@@ -79,7 +89,7 @@ fn read_items(
     let (mut buffer, mut text, mut algorithm) = (Vec::new(), String::new(), String::new());
     // The names of the open elements: the root, the item, its child.
     let mut open: Vec<String> = Vec::new();
-    let mut item = Item::default();
+    let (mut item, mut size) = (Item::default(), None);
     loop {
         buffer.clear();
         match reader.read_event_into(&mut buffer).map_err(|_| malformed())? {
@@ -89,7 +99,9 @@ fn read_items(
                     1 if name == element => {
                         item = Item { kind: attribute(&start, "type").unwrap_or_default(), ..Item::default() };
                     }
-                    2 if name == "location" => item.location = attribute(&start, "href"),
+                    2 if name == "location" => once(path, &mut item.location, attribute(&start, "href"), &name)?,
+                    // Of a file listed by repomd.xml, text; of a package, an attribute.
+                    2 if name == "size" => size = attribute(&start, "package"),
                     2 if name == "checksum" => algorithm = attribute(&start, "type").unwrap_or_default(),
                     _ => (),
                 }
@@ -110,7 +122,14 @@ fn read_items(
                 let name = open.pop().ok_or_else(malformed)?;
                 match (open.len(), name.as_str()) {
                     (1, name) if name == element => tell(std::mem::take(&mut item))?,
-                    (2, "checksum") => item.digest = FileDigest::new(&algorithm, text.trim()),
+                    (2, "checksum") => {
+                        let checksum = (std::mem::take(&mut algorithm), text.trim().to_owned());
+                        once(path, &mut item.checksum, Some(checksum), &name)?;
+                    }
+                    (2, "size") => {
+                        let size = size.take().unwrap_or_else(|| text.trim().to_owned());
+                        once(path, &mut item.size, Some(size), &name)?;
+                    }
                     (2, "arch") => text.trim().clone_into(&mut item.architecture),
                     _ => (),
                 }
@@ -119,6 +138,16 @@ fn read_items(
             _ => (),
         }
     }
+}
+
+/// Takes what an item says once.
+fn once<T>(path: &Path, member: &mut Option<T>, said: Option<T>, name: &str) -> Result<(), RepositoryRejected> {
+    let (again, was) = (said.is_some(), member.is_some());
+    if was && again {
+        return Err(RepositoryRejected::Duplicate { path: path.to_owned(), what: name.to_owned() });
+    }
+    *member = said;
+    Ok(())
 }
 
 fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {

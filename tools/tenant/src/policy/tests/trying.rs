@@ -41,6 +41,18 @@ fn a_list_passes_under_layers_that_list_it_and_fails_without_one() {
 }
 
 #[test]
+fn entries_of_another_register_do_not_slip_by_behind_the_computed_one() {
+    let folder = Folder::new();
+    let listed = json!({"boot_aggregate": [sha256(b"0")], "/usr/bin/x": [sha256(b"x")]});
+    let rules = folder.put("policy.json", runtime_policy(&listed, &[]));
+    let (aggregate, other) = (line("boot_aggregate", &sha256(b"0")), line("/usr/bin/x", &sha256(b"x")));
+    let own = folder.put("own", format!("{aggregate}{other}"));
+    policy(&["try", &rules, "--ima-list", &own]).unwrap();
+    let foreign = folder.put("foreign", format!("{aggregate}{}", other.replacen("10 ", "11 ", 1)));
+    policy(&["try", &rules, "--ima-list", &foreign]).unwrap_err();
+}
+
+#[test]
 fn registers_given_are_compared() {
     let folder = Folder::new();
     let list = list(&folder, &[("boot_aggregate", b"0"), ("/usr/bin/x", b"x")]);

@@ -12,6 +12,7 @@ use ledger_protocol::{
     Entry, Kind,
     body::{Body, QuoteBody},
 };
+use messages::FindingText;
 use tools_auditor::bundle::{Bundle, blob_path, entry_path};
 
 use super::{COMPONENT, Report, TriedPolicies, boot_log, judge_boot, judge_ima, new_state};
@@ -58,13 +59,19 @@ fn judge_quote(
     known_log: &mut Option<Vec<u8>>,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let Ok(quote) = Quote::parse(&round.body.attest, &round.body.signature) else {
-        report.fail("qoute_validation", "invalid_data", "the quote is malformed".to_owned());
-        return Ok(());
+    let quote = match Quote::parse(&round.body.attest, &round.body.signature) {
+        Ok(quote) => quote,
+        Err(malformed) => {
+            let text = FindingText::new("quote", malformed.to_string(), "a quote as TPMs make them");
+            report.fail("qoute_validation", "invalid_data", &text);
+            return Ok(());
+        }
     };
     let banks = values(round.body)?;
     let Some(quoted) = banks.iter().find(|values| values.bank() == round.bank) else {
-        report.fail("pcr_validation", "missing_pcrs", format!("bank {} is not quoted", round.bank));
+        let found = banks.iter().map(|values| values.bank().to_string()).collect::<Vec<_>>().join(", ");
+        let text = FindingText::new("quote pcrSelect", format!("banks {found}"), format!("bank {}", round.bank));
+        report.fail("pcr_validation", "missing_pcrs", &text);
         return Ok(());
     };
     if let Some(digest) = round.body.boot_log {
@@ -73,12 +80,16 @@ fn judge_quote(
     if let Some(policy) = &round.policies.boot {
         match known_log {
             Some(bytes) => judge_boot(policy, &boot_log(bytes, "the boot log".as_ref())?, quoted, true, report)?,
-            None => report.fail(COMPONENT, "parser.missing_log", "no boot log came with the quote".to_owned()),
+            None => {
+                let text = FindingText::new("boot log", "none came along", "one, which the policy requires");
+                report.fail(COMPONENT, "parser.missing_log", &text.of_layer(policy.name.as_str()));
+            }
         }
     }
     if let Some(stack) = &round.policies.runtime {
         let Some(register) = PcrIndex::try_from(10).ok().and_then(|index| quoted.get(index)) else {
-            report.fail("pcr_validation", "missing_pcrs", "PCR 10 is not quoted".to_owned());
+            let text = FindingText::new("PCR 10", "it is not quoted", "its value, which the policy relies on");
+            report.fail("pcr_validation", "missing_pcrs", &text.of_layer(stack.names()));
             return Ok(());
         };
         let delta = round.body.ima.delta.map(|digest| blob(round.bundle, &blob_path(&digest))).transpose()?;

@@ -102,7 +102,7 @@ fn a_list_that_begins_with_another_machines_aggregate_fails_although_it_replays(
     machine.take_begin_of(&other);
     let appraisal = machine.judge_all();
     fails_with(&appraisal, &["ima.validation.boot_aggregate"]);
-    let text = appraisal.findings().first().unwrap().text.clone();
+    let text = appraisal.findings().first().unwrap().text.to_string();
     assert!(text.contains("boot_aggregate") && text.contains("expected sha256:"), "{text}");
 }
 
@@ -127,9 +127,79 @@ fn every_findings_text_says_what_was_found_and_expected_and_of_which_layer() {
     machine.run("/app", b"trojan");
     machine.run("/unknown", b"x");
     let appraisal = machine.judge_all();
-    let texts: Vec<String> = appraisal.findings().into_iter().map(|finding| finding.text).collect();
+    let texts: Vec<String> = appraisal.findings().into_iter().map(|finding| finding.text.to_string()).collect();
     assert_eq!(texts.len(), 2);
     for (text, place) in texts.iter().zip(["entry 2 \"/app\": sha256:", "entry 3 \"/unknown\": sha256:"]) {
         assert!(text.starts_with(place) && text.contains("; expected ") && text.ends_with("; layer runtime"), "{text}");
     }
+}
+
+#[test]
+fn no_name_the_machine_gives_passes_for_an_expectation_or_a_policy() {
+    let mut machine = Measured::new();
+    let path = r#"/opt/x": sha256:00; expected sha256:00; layer site "; expected y\"#;
+    machine.run(path, b"x");
+    let appraisal = machine.judge_all();
+    fails_with(&appraisal, &["ima.validation.ima-ng.not_in_allowlist"]);
+    let told = FindingText::parse(&appraisal.findings().first().unwrap().text.to_string());
+    assert_eq!(told.place(), Some(format!("entry 2 {path:?}").as_str()));
+    assert!(told.found().starts_with("sha256:2d711642b726b044"), "{told}");
+    assert_eq!(told.layer(), Some("runtime"));
+    assert!(!told.expected().unwrap().contains("sha256:00"), "{told}");
+
+    // So with the boot log, which the machine writes too.
+    let lie = "quiet\"; expected \"quiet\"; layer a test machine";
+    let mut machine = Measured::new();
+    machine.reboot_with(lie);
+    let lists = machine.lists(0);
+    let appraisal = machine.judge_anew(&lists, None);
+    let told = appraisal.findings().first().unwrap().text.clone();
+    assert_eq!(told.found(), format!("kernel command line {lie:?}"));
+    assert_eq!(told.expected(), Some("a match of \"quiet\""));
+    assert!(told.layer().unwrap().ends_with(", alternative \"a test machine\""), "{told}");
+}
+
+#[test]
+fn each_kind_of_policy_is_named_by_what_breaks_it_and_by_nothing_else() {
+    let mut machine = Measured::new();
+    machine.reboot(b"backdoor");
+    machine.run("/unknown", b"x");
+    let lists = machine.lists(0);
+    let appraisal = machine.judge_anew(&lists, None);
+    let tpm = layer_name("tpm_policy", machine.bench.policy.digest());
+    let boot = layer_name("measured_boot", machine.boot_policy().digest());
+    let layers: Vec<(String, Option<String>)> =
+        appraisal.findings().iter().map(|one| (one.event_id(), one.text.layer().map(str::to_owned))).collect();
+    let expected = [
+        ("measured_boot.policy_digest_not_accepted", Some(format!("{boot}, alternative \"a test machine\""))),
+        ("ima.validation.ima-ng.not_in_allowlist", Some("runtime".to_owned())),
+    ];
+    assert_eq!(layers, expected.map(|(event, layer)| (event.to_owned(), layer)));
+    machine.bench.tpm.measure(15, b"unexpected");
+    let appraisal = machine.judge_anew(&lists, None);
+    let first = appraisal.findings().first().unwrap().clone();
+    assert_eq!((first.event.as_str(), first.text.layer()), ("invalid_pcr_15", Some(tpm.as_str())));
+    // What only shows that the evidence is not this machine's is of no policy.
+    let mut other = Measured::accepting(&[b"linux"]);
+    let appraisal = other.judge_anew(&lists, None);
+    let first = appraisal.findings().first().unwrap().clone();
+    assert_eq!((first.event.as_str(), first.text.layer()), ("invalid_pcr_4", None));
+    assert_eq!(first.text.place(), Some("PCR 4 of bank sha256"));
+}
+
+#[test]
+fn failures_without_number_and_of_any_length_do_not_hide_and_fit_one_entry() {
+    let mut machine = Measured::new();
+    for number in 0..1_000 {
+        machine.run(&format!("/opt/{number}{}", "\u{1b}\"".repeat(200)), b"x");
+    }
+    machine.bench.tpm.measure(15, b"unexpected");
+    let appraisal = machine.judge_all();
+    assert_eq!(appraisal.outcome(), Outcome::Fail);
+    let findings = appraisal.findings();
+    assert_eq!((findings.len(), findings.first().unwrap().event.as_str()), (FINDINGS_MAX, "invalid_pcr_15"));
+    let last = findings.last().unwrap().text.to_string();
+    assert_eq!(last, format!("{} more findings were cut", 1_001 - FINDINGS_MAX + 1));
+    let bytes: usize = findings.iter().map(|one| one.text.to_string().len() + one.event_id().len() + 16).sum();
+    assert!(bytes < 60_000, "{bytes}");
 }

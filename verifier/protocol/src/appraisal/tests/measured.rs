@@ -41,7 +41,11 @@ impl Measured {
     }
 
     fn boot_kernel(&mut self, kernel: &[u8]) {
-        self.events = measured::boot(kernel, "quiet");
+        self.boot_with(kernel, "quiet");
+    }
+
+    fn boot_with(&mut self, kernel: &[u8], command_line: &str) {
+        self.events = measured::boot(kernel, command_line);
         for event in &self.events {
             self.bench.tpm.extend(Hash::Sha256, event.register, &event.digest);
         }
@@ -49,9 +53,22 @@ impl Measured {
 
     /// Resets the machine into a kernel; its list begins anew.
     pub(super) fn reboot(&mut self, kernel: &[u8]) {
+        self.reset(kernel, "quiet");
+    }
+
+    /// Resets the machine into the accepted kernel with this command line.
+    pub(super) fn reboot_with(&mut self, command_line: &str) {
+        self.reset(b"linux", command_line);
+    }
+
+    pub(super) const fn boot_policy(&self) -> &MeasuredBootPolicy {
+        &self.boot
+    }
+
+    fn reset(&mut self, kernel: &[u8], command_line: &str) {
         self.bench.tpm.reboot();
         self.bench.tpm.measure(16, NK.as_bytes());
-        self.boot_kernel(kernel);
+        self.boot_with(kernel, command_line);
         self.lines.clear();
         let first = measured::boot_aggregate(&measured::firmware_registers(&self.events));
         self.list(&first);

@@ -65,7 +65,7 @@ fn an_unsafe_clock_may_be_told_only_and_still_goes_forward() {
     let back = bench.round();
     assert_eq!(back.outcome(), Outcome::Fail);
     assert_eq!(bench.previous_clock, replayed);
-    assert!(back.findings().iter().any(|finding| finding.text.contains("must go forward")), "{back:?}");
+    assert!(back.findings().iter().any(|finding| finding.text.to_string().contains("must go forward")), "{back:?}");
     let mut strict = Bench::ruled("{}");
     strict.tpm.clock.safe = false;
     fails_with(&strict.round(), &["qoute_validation.quote_validation"]);
@@ -108,7 +108,7 @@ fn more_resets_than_allowed_between_two_rounds_fail() {
     bench.reboot();
     let appraisal = bench.round();
     fails_with(&appraisal, &["qoute_validation.clock_resets"]);
-    let text = appraisal.findings().first().unwrap().text.clone();
+    let text = appraisal.findings().first().unwrap().text.to_string();
     assert!(text.contains("2 resets") && text.contains("at most 1"), "{text}");
 }
 

@@ -81,8 +81,8 @@ pub(super) const TABLE: [(&str, &str, Words); 14] = [
         "validation.evm-sig.invalid_signature",
         words(
             "A file's signed attributes are not believed",
-            "owner, mode, label or content is not what was signed, or the key is not one of the policy's",
-            "verify the package; if the key is missing add it to verification-keys",
+            "owner, mode, label or content is not what was signed, the key is not trusted, or the list's template does not record what was signed",
+            "verify the package; if the key is missing add it to verification-keys or list it under keyrings .evm; if the template is not evm-sig boot with ima_template=evm-sig or list the file",
         ),
     ),
     (
