@@ -234,6 +234,16 @@ pub struct AuthenticQuote {
 }
 
 impl AuthenticQuote {
+    /// Whether this is `quote`, authenticated as the answer to all of `expected`. Under which key it was is for the caller
+    /// to know.
+    #[must_use]
+    pub fn is(&self, quote: &Quote, expected: &Expected<'_>) -> bool {
+        self.quote == *quote
+            && self.quote.extra_data == expected.nonce
+            && self.selection == *expected.selection
+            && self.values == *expected.values
+    }
+
     /// The registers' values when the quote was made.
     #[must_use]
     pub const fn values(&self) -> &PcrValues {

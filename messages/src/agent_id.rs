@@ -1,6 +1,6 @@
 //! Names of attesters.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Borrow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,57 @@ impl AgentId {
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An [`AgentId`] in somebody else's text.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AgentIdRef<'a>(&'a str);
+
+impl<'a> AgentIdRef<'a> {
+    /// Reads a text as [`AgentId`]'s `parse` does, and keeps nothing.
+    ///
+    /// # Errors
+    /// [`AgentIdError`] if it is no id.
+    pub fn parse(text: &'a str) -> Result<Self, AgentIdError> {
+        if text.is_empty() || text.len() > AGENT_ID_BYTES_MAX {
+            return Err(AgentIdError::Length { found: text.len() });
+        }
+        let bad = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+        // All before the first bad byte is ASCII, so it is where a character begins.
+        if let Some(offset) = text.as_bytes().iter().position(bad) {
+            let found = text.get(offset..).and_then(|rest| rest.chars().next()).unwrap_or_default();
+            return Err(AgentIdError::Character { offset, found });
+        }
+        if text.bytes().all(|byte| byte == b'.') {
+            return Err(AgentIdError::Dots(text.to_owned()));
+        }
+        Ok(Self(text))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// The id by itself.
+    #[must_use]
+    pub fn to_id(self) -> AgentId {
+        AgentId(self.0.to_owned())
+    }
+}
+
+impl<'a> From<&'a AgentId> for AgentIdRef<'a> {
+    fn from(id: &'a AgentId) -> Self {
+        Self(&id.0)
+    }
+}
+
+/// Maps by id are asked with a text: both hash and compare as the text does.
+impl Borrow<str> for AgentId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -49,17 +100,7 @@ impl FromStr for AgentId {
     type Err = AgentIdError;
 
     fn from_str(text: &str) -> Result<Self, AgentIdError> {
-        if text.is_empty() || text.len() > AGENT_ID_BYTES_MAX {
-            return Err(AgentIdError::Length { found: text.len() });
-        }
-        let bad = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-        if let Some((offset, found)) = text.char_indices().find(|(_, c)| bad(c)) {
-            return Err(AgentIdError::Character { offset, found });
-        }
-        if text.chars().all(|c| c == '.') {
-            return Err(AgentIdError::Dots(text.to_owned()));
-        }
-        Ok(Self(text.to_owned()))
+        AgentIdRef::parse(text).map(AgentIdRef::to_id)
     }
 }
 

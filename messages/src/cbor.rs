@@ -113,6 +113,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
     #[must_use]
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { at: 0, bytes }
     }
@@ -121,6 +122,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`CborError`] if something else is next.
+    #[inline]
     pub fn array(&mut self) -> Result<u64, CborError> {
         self.head(ARRAY)
     }
@@ -129,6 +131,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`CborError`] if something else is next.
+    #[inline]
     pub fn array_of(&mut self, count: u64) -> Result<(), CborError> {
         let offset = self.at;
         if self.array()? == count { Ok(()) } else { Err(CborError::Form { offset, found: OTHER_ITEM }) }
@@ -138,6 +141,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`CborError`] if something else is next.
+    #[inline]
     pub fn unsigned(&mut self) -> Result<u64, CborError> {
         self.head(UNSIGNED)
     }
@@ -146,6 +150,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`CborError`] if something else is next.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], CborError> {
         let length = self.head(BYTES)?;
         self.take(length)
@@ -155,6 +160,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`CborError`] if something else is next.
+    #[inline]
     pub fn bytes_of<const N: usize>(&mut self) -> Result<[u8; N], CborError> {
         let offset = self.at;
         self.bytes()?.try_into().map_err(|_| CborError::Form { offset, found: "a byte string of another length" })
@@ -164,6 +170,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`CborError`] if something else is next.
+    #[inline]
     pub fn text(&mut self) -> Result<&'a str, CborError> {
         let length = self.head(TEXT)?;
         let offset = self.at;
@@ -183,6 +190,12 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         read(self).map(Some)
+    }
+
+    /// Everything that is left, not looked at.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
     }
 
     /// Everything that is left, which must be exactly one item, nested in `depth` others.
@@ -205,6 +218,7 @@ impl<'a> Reader<'a> {
         if offset == length { Ok(()) } else { Err(CborError::Trailing { offset, length }) }
     }
 
+    #[inline]
     fn head(&mut self, major: u8) -> Result<u64, CborError> {
         let head = head(self.bytes, self.at)?;
         if head.major != major {
@@ -214,6 +228,7 @@ impl<'a> Reader<'a> {
         Ok(head.argument)
     }
 
+    #[inline]
     fn take(&mut self, length: u64) -> Result<&'a [u8], CborError> {
         let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
@@ -281,6 +296,7 @@ struct Head {
     end: usize,
 }
 
+#[inline]
 fn head(bytes: &[u8], offset: usize) -> Result<Head, CborError> {
     let end_error = || CborError::End { offset: bytes.len(), expected: "an item" };
     let first = *bytes.get(offset).ok_or_else(end_error)?;

@@ -11,7 +11,7 @@ pub mod keylime;
 pub mod ledger;
 mod time;
 
-pub use agent_id::{AGENT_ID_BYTES_MAX, AgentId, AgentIdError};
+pub use agent_id::{AGENT_ID_BYTES_MAX, AgentId, AgentIdError, AgentIdRef};
 pub use digest::{Digest, DigestError};
 pub use finding::{FINDING_TEXT_BYTES_MAX, FindingText};
 pub use time::UnixMillis;

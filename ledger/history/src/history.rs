@@ -7,8 +7,8 @@ mod snapshot;
 use std::collections::{HashMap, VecDeque};
 
 use ledger_protocol::body::{Body, CensusBody, CheckpointBody, Genesis};
-use ledger_protocol::{Entry, Kind};
-use messages::{AgentId, Digest};
+use ledger_protocol::{EntryRef, Kind};
+use messages::{AgentId, AgentIdRef, Digest};
 
 use self::event::{Event, Queued};
 pub use self::push_error::PushError;
@@ -57,6 +57,25 @@ pub struct Step {
     pub nodes: Vec<NewNode>,
     /// If the entry was a census: whether it is the true one.
     pub census: Option<CensusCheck>,
+}
+
+/// Takes what entries bring about, to keep it.
+pub trait Sink {
+    /// The next leaf of its agent.
+    fn leaf(&mut self, new: NewLeaf);
+
+    /// A subtree that becomes complete with the leaf that comes next: the next of its agent and level.
+    fn node(&mut self, new: NewNode);
+}
+
+impl Sink for Step {
+    fn leaf(&mut self, new: NewLeaf) {
+        self.leaves.push(new);
+    }
+
+    fn node(&mut self, new: NewNode) {
+        self.nodes.push(new);
+    }
 }
 
 /// A leaf with its place.
@@ -153,8 +172,8 @@ impl History {
 
     /// The slot of an agent that has an `enrol` entry, covered or not.
     #[must_use]
-    pub fn slot(&self, agent: &AgentId) -> Option<u32> {
-        self.known.get(agent).copied()
+    pub fn slot<'a>(&self, agent: impl Into<AgentIdRef<'a>>) -> Option<u32> {
+        self.known.get(agent.into().as_str()).copied()
     }
 
     /// The agent of a slot that is covered.
@@ -183,18 +202,37 @@ impl History {
     /// # Errors
     /// [`PushError`], with nothing changed. After [`PushError::Blob`] the same entry can be pushed
     /// again once the blob is there.
-    pub fn push(
+    pub fn push<'a>(
         &mut self,
         index: u64,
-        entry: &Entry,
+        entry: impl Into<EntryRef<'a>>,
         leaf_hash: Digest,
         blob: impl Fn(&Digest) -> Option<Vec<u8>>,
     ) -> Result<Step, PushError> {
+        let mut step = Step::default();
+        step.census = self.push_to(index, entry, leaf_hash, blob, &mut step)?;
+        Ok(step)
+    }
+
+    /// As [`Self::push`], with leaves and nodes given to `sink` one by one instead of gathered: a checkpoint of a busy log
+    /// covers a hundred megabytes of them. Returns whether a census is the true one, if the entry is one.
+    ///
+    /// # Errors
+    /// As [`Self::push`]; then `sink` was given nothing.
+    pub fn push_to<'a>(
+        &mut self,
+        index: u64,
+        entry: impl Into<EntryRef<'a>>,
+        leaf_hash: Digest,
+        blob: impl Fn(&Digest) -> Option<Vec<u8>>,
+        sink: &mut impl Sink,
+    ) -> Result<Option<CensusCheck>, PushError> {
         if index != self.size {
             return Err(PushError::Index { expected: self.size, found: index });
         }
-        let mut step = Step::default();
-        match (&entry.agent, entry.kind) {
+        let entry = &entry.into();
+        let mut census = None;
+        match (entry.agent, entry.kind) {
             (Some(agent), _) => self.enqueue(index, agent, entry, leaf_hash)?,
             (None, Kind::Genesis) => {
                 let Genesis { origin, vkey, .. } = decode(index, entry)?;
@@ -205,17 +243,17 @@ impl History {
                     self.policies.push_back((index, content));
                 }
             }
-            (None, Kind::Checkpoint) => step = self.checkpoint(index, entry, blob)?,
+            (None, Kind::Checkpoint) => self.checkpoint(index, entry, blob, sink)?,
             (None, Kind::Census) => {
                 let stated: CensusBody = decode(index, entry)?;
                 let computed = self.census().head();
-                step.census = Some(CensusCheck { stated, computed });
+                census = Some(CensusCheck { stated, computed });
                 self.epoch += 1;
             }
             (None, _) => {}
         }
         self.size += 1;
-        Ok(step)
+        Ok(census)
     }
 
     /// The census of what is covered: the one that an entry after the last checkpoint entry must state.
@@ -260,9 +298,15 @@ impl History {
         counts
     }
 
-    fn enqueue(&mut self, index: u64, agent: &AgentId, entry: &Entry, hash: Digest) -> Result<(), PushError> {
+    fn enqueue(
+        &mut self,
+        index: u64,
+        agent: AgentIdRef<'_>,
+        entry: &EntryRef<'_>,
+        hash: Digest,
+    ) -> Result<(), PushError> {
         let event = Event::read(index, entry, hash)?;
-        let slot = match (self.known.get(agent), &event) {
+        let slot = match (self.known.get(agent.as_str()), &event) {
             (Some(slot), Event::Enrol(_, stated, _)) if u64::from(*slot) != *stated => {
                 return Err(PushError::Slot { index, expected: u64::from(*slot), found: *stated });
             }
@@ -272,10 +316,10 @@ impl History {
                 if u64::from(expected) != *stated {
                     return Err(PushError::Slot { index, expected: u64::from(expected), found: *stated });
                 }
-                self.known.insert(agent.clone(), expected);
+                self.known.insert(agent.to_id(), expected);
                 expected
             }
-            (None, _) => return Err(PushError::Agent { index, agent: agent.clone() }),
+            (None, _) => return Err(PushError::Agent { index, agent: agent.to_id() }),
         };
         self.queue.push_back(Queued { index, slot, event });
         Ok(())
@@ -284,9 +328,10 @@ impl History {
     fn checkpoint(
         &mut self,
         index: u64,
-        entry: &Entry,
+        entry: &EntryRef<'_>,
         blob: impl Fn(&Digest) -> Option<Vec<u8>>,
-    ) -> Result<Step, PushError> {
+        sink: &mut impl Sink,
+    ) -> Result<(), PushError> {
         let CheckpointBody { tree_size, note } = decode(index, entry)?;
         if tree_size <= self.covered || tree_size > index {
             return Err(PushError::Checkpoint { index, last: self.covered, found: tree_size });
@@ -317,7 +362,8 @@ impl History {
         };
         self.policies.drain(..covered_policies);
         self.witness = witness;
-        self.cover(index, tree_size, note, entry.recorded.0 / 1_000, bounds)
+        self.cover(index, tree_size, note, entry.recorded.0 / 1_000, bounds, sink);
+        Ok(())
     }
 
     /// Takes up all entries below `tree_size`.
@@ -328,7 +374,8 @@ impl History {
         note: Digest,
         recorded: u64,
         bounds: Option<(u64, u64)>,
-    ) -> Result<Step, PushError> {
+        sink: &mut impl Sink,
+    ) {
         let policy = self.witness.as_ref().map(|(at, policy)| (*at, policy.digest));
         let (low, high) = bounds.unzip();
         let at_policy = policy.map(|(at, _)| at);
@@ -343,7 +390,6 @@ impl History {
         let lower = |beacon: &_| policy.and_then(|(at, _)| times.lower(beacon, at));
         let witnessed = policy.map(|(_, digest)| (digest, high));
         let cover = Cover { recorded, witnessed, lower: &lower };
-        let mut step = Step::default();
         while let Some(Queued { index, slot, event }) = self.queue.pop_front_if(|queued| queued.index < tree_size) {
             if let Event::Enrol(id, ..) = &event
                 && at(slot) == self.agents.len()
@@ -355,14 +401,13 @@ impl History {
             if let Some((_, stale)) = self.dues.get_mut(at(slot)) {
                 *stale = true;
             }
-            event.apply(index, slot, agent, self.clock.seconds, &cover, &mut step);
+            event.apply(index, slot, agent, self.clock.seconds, &cover, sink);
         }
-        Ok(step)
     }
 }
 
-fn decode<B: Body>(index: u64, entry: &Entry) -> Result<B, PushError> {
-    B::decode(&entry.body).map_err(|source| PushError::Body { index, kind: entry.kind, source })
+fn decode<B: Body>(index: u64, entry: &EntryRef<'_>) -> Result<B, PushError> {
+    B::decode(entry.body).map_err(|source| PushError::Body { index, kind: entry.kind, source })
 }
 
 /// Slots as positions.

@@ -24,5 +24,5 @@ pub use self::refused::{CensusEnd, IntervalRefused, MalformedTree};
 pub use self::statement::{Gap, IntervalStatement, NotBefore, ProvenTime, Strength, Term, TermKind};
 pub use self::store::{CensusChoice, Store, StoredCensus};
 pub(crate) use self::terms::Terms;
-pub use self::verify::{Trust, Witnesses, verify};
+pub use self::verify::{Trust, Witnesses, verify, verify_decoded};
 pub(crate) use self::verify::{census_entry, extends, extends_nothing, version_of};

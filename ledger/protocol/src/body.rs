@@ -6,6 +6,7 @@
 mod chain;
 mod evidence;
 pub(crate) mod glance;
+mod reading;
 mod service;
 
 use messages::cbor::{self, CborError};

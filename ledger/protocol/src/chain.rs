@@ -14,7 +14,7 @@ use crate::body::{
     ReleasePhase, Retire, Revocation, ServiceStart, TimestampBody, VerdictResult,
 };
 use crate::entry::EntryRef;
-use crate::{Beacon, Entry, Kind};
+use crate::{Beacon, Kind};
 
 mod rule;
 
@@ -151,15 +151,18 @@ impl LogState {
     ///
     /// # Errors
     /// The first rule that the entry breaks; the state is then unchanged.
-    pub fn apply(
+    pub fn apply<'a>(
         &mut self,
-        entry: &Entry,
+        entry: impl Into<EntryRef<'a>>,
         leaf_hash: Digest,
         signed: impl Fn(u64) -> Option<Digest>,
     ) -> Result<(), RuleBroken> {
-        let mut draft = self.draft(entry.agent.as_ref());
-        draft.apply(&entry.borrowed(), leaf_hash, signed)?;
-        self.accept(entry.agent.as_ref(), draft);
+        let entry = entry.into();
+        let chain = entry.agent.and_then(|agent| self.agents.get_mut(agent.as_str()));
+        let begun = follow(&mut self.totals, chain, &entry, leaf_hash, signed)?;
+        if let (Some(agent), Some(chain)) = (entry.agent, begun) {
+            self.agents.insert(agent.to_id(), chain);
+        }
         Ok(())
     }
 
@@ -208,89 +211,75 @@ impl Draft {
         }
     }
 
-    /// The checks, in order: the log begins with genesis; the clock does not go back; number and
-    /// predecessor continue the chain; then what the kind demands.
+    /// As [`LogState::apply`].
     pub(crate) fn apply(
         &mut self,
         entry: &EntryRef<'_>,
         leaf_hash: Digest,
         signed: impl Fn(u64) -> Option<Digest>,
     ) -> Result<(), RuleBroken> {
-        let index = self.totals.size;
-        if (entry.kind == Kind::Genesis) != (index == 0) {
-            return Err(RuleBroken::Genesis { kind: entry.kind, index });
+        if let Some(begun) = follow(&mut self.totals, self.chain.as_mut(), entry, leaf_hash, signed)? {
+            self.chain = Some(begun);
         }
-        if entry.recorded < self.totals.recorded {
-            return Err(RuleBroken::Recorded { last: self.totals.recorded, found: entry.recorded });
-        }
-        let expected = self.head(entry.agent);
-        let found = Head { seq: entry.seq, prev: entry.prev };
-        if expected != found {
-            return Err(RuleBroken::Head { expected, found });
-        }
-        let head = Head { seq: entry.seq + 1, prev: leaf_hash };
-        if entry.agent.is_some() {
-            self.apply_to_agent(entry, leaf_hash, signed)?;
-            if let Some(chain) = &mut self.chain {
-                (chain.head, chain.last_index) = (head, index);
-            }
-        } else {
-            self.apply_to_fleet(entry, signed)?;
-            (self.totals.fleet, self.totals.fleet_index) = (head, Some(index));
-        }
-        self.totals.size += 1;
-        self.totals.recorded = entry.recorded;
         Ok(())
     }
+}
 
-    fn apply_to_agent(
-        &mut self,
-        entry: &EntryRef<'_>,
-        leaf_hash: Digest,
-        signed: impl Fn(u64) -> Option<Digest>,
-    ) -> Result<(), RuleBroken> {
-        let kind = entry.kind;
-        if kind == Kind::Enrol {
-            return self.enrol(&decode(entry)?);
+/// Appends an entry to `chain`, its agent's, which is none before the agent's first; returns the chain that it begins.
+/// Where a rule is broken nothing is changed: every rule is looked at before the first change.
+///
+/// The checks, in order: the log begins with genesis; the clock does not go back; number and
+/// predecessor continue the chain; then what the kind demands.
+fn follow(
+    totals: &mut LogTotals,
+    chain: Option<&mut AgentChain>,
+    entry: &EntryRef<'_>,
+    leaf_hash: Digest,
+    signed: impl Fn(u64) -> Option<Digest>,
+) -> Result<Option<AgentChain>, RuleBroken> {
+    let index = totals.size;
+    if (entry.kind == Kind::Genesis) != (index == 0) {
+        return Err(RuleBroken::Genesis { kind: entry.kind, index });
+    }
+    if entry.recorded < totals.recorded {
+        return Err(RuleBroken::Recorded { last: totals.recorded, found: entry.recorded });
+    }
+    let expected = match entry.agent {
+        None => totals.fleet,
+        Some(_) => chain.as_ref().map_or_else(Head::default, |chain| chain.head),
+    };
+    let found = Head { seq: entry.seq, prev: entry.prev };
+    if expected != found {
+        return Err(RuleBroken::Head { expected, found });
+    }
+    let head = Head { seq: entry.seq + 1, prev: leaf_hash };
+    let mut begun = None;
+    match (entry.agent, chain) {
+        (None, _) => {
+            totals.apply(entry, signed)?;
+            (totals.fleet, totals.fleet_index) = (head, Some(index));
         }
-        let Some(chain) = self.chain.as_mut().filter(|chain| chain.standing == Standing::Enrolled) else {
-            return Err(RuleBroken::NotEnrolled { kind });
-        };
-        match kind {
-            Kind::Quote => chain.quote(&QuoteGlance::read(entry.body).map_err(body_of(kind))?, leaf_hash, signed),
-            Kind::Verdict => chain.verdict(&VerdictGlance::read(entry.body, |_| {}).map_err(body_of(kind))?, leaf_hash),
-            Kind::KeyRelease => chain.key_release(&decode(entry)?),
-            Kind::Policy => match decode(entry)? {
-                PolicyBody::Agent(policy) => {
-                    chain.binding = Some(policy.binding);
-                    Ok(())
-                }
-                PolicyBody::Named(_) => Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN }),
-            },
-            Kind::Retire => {
-                decode::<Retire>(entry)?;
-                chain.standing = Standing::Retired;
-                Ok(())
+        (Some(_), chain) if entry.kind == Kind::Enrol => {
+            let enrolled = totals.enrol(&decode(entry)?, chain.as_deref(), (head, index))?;
+            match chain {
+                Some(known) => *known = enrolled,
+                None => begun = Some(enrolled),
             }
-            Kind::Miss => glance::miss(entry.body).map_err(body_of(kind)),
-            Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
-            Kind::Revocation => decode::<Revocation>(entry).map(drop),
-            Kind::Maintenance => {
-                let Maintenance { from, to, .. } = decode(entry)?;
-                if from < to { Ok(()) } else { Err(RuleBroken::MaintenanceWindow { from, to }) }
-            }
-            Kind::Unknown(_) => Ok(()),
-            Kind::Genesis | Kind::Enrol | Kind::Checkpoint | Kind::Timestamp | Kind::Census | Kind::ServiceStart => {
-                Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN })
-            }
+        }
+        (Some(_), chain) => {
+            let enrolled = chain.filter(|chain| chain.standing == Standing::Enrolled);
+            let chain = enrolled.ok_or(RuleBroken::NotEnrolled { kind: entry.kind })?;
+            chain.apply(entry, leaf_hash, signed)?;
+            (chain.head, chain.last_index) = (head, index);
         }
     }
+    totals.size += 1;
+    totals.recorded = entry.recorded;
+    Ok(begun)
+}
 
-    fn apply_to_fleet(
-        &mut self,
-        entry: &EntryRef<'_>,
-        signed: impl Fn(u64) -> Option<Digest>,
-    ) -> Result<(), RuleBroken> {
+impl LogTotals {
+    fn apply(&mut self, entry: &EntryRef<'_>, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), RuleBroken> {
         let kind = entry.kind;
         match kind {
             Kind::Genesis => decode::<Genesis>(entry).map(drop),
@@ -320,18 +309,18 @@ impl Draft {
 
     fn checkpoint(&mut self, body: CheckpointBody, signed: impl Fn(u64) -> Option<Digest>) -> Result<(), RuleBroken> {
         let CheckpointBody { tree_size: found, note } = body;
-        let (last, index) = (self.totals.checkpoint_size, self.totals.size);
+        let (last, index) = (self.checkpoint_size, self.size);
         if found <= last || found > index {
             return Err(RuleBroken::CheckpointSize { last, found, index });
         }
         expect_signed(found, note, signed)?;
-        self.totals.checkpoint_size = found;
+        self.checkpoint_size = found;
         Ok(())
     }
 
     /// F and root are for whoever keeps the histories to compare.
     fn census(&mut self, body: &CensusBody) -> Result<(), RuleBroken> {
-        let LogTotals { checkpoint_size: expected, census_size, census_epoch: expected_epoch, .. } = self.totals;
+        let Self { checkpoint_size: expected, census_size, census_epoch: expected_epoch, .. } = *self;
         let (found, epoch) = (body.prefix_size, body.epoch);
         if found != expected || found == census_size || epoch != expected_epoch {
             return Err(RuleBroken::Census { expected, found, expected_epoch, epoch });
@@ -339,40 +328,82 @@ impl Draft {
         if body.sums.len() != CENSUS_SUMS_BYTES {
             return Err(RuleBroken::CensusSums { found: body.sums.len() });
         }
-        self.totals.census_size = found;
-        self.totals.census_epoch += 1;
+        self.census_size = found;
+        self.census_epoch += 1;
         Ok(())
     }
 
-    fn enrol(&mut self, enrol: &Enrol) -> Result<(), RuleBroken> {
-        let (expected, beacon_size) = match &self.chain {
-            None => (self.totals.next_slot, 0),
+    /// The chain of an agent that is enrolled by an entry after which it stands at `head` and the entry's index.
+    fn enrol(
+        &mut self,
+        enrol: &Enrol,
+        known: Option<&AgentChain>,
+        (head, last_index): (Head, u64),
+    ) -> Result<AgentChain, RuleBroken> {
+        let (slot, beacon_size) = match known {
+            None => (self.next_slot, 0),
             Some(chain) if chain.standing == Standing::Enrolled => return Err(RuleBroken::AlreadyEnrolled),
             Some(chain) => (chain.slot, chain.beacon_size),
         };
-        if enrol.slot != expected {
-            return Err(RuleBroken::Slot { expected, found: enrol.slot });
+        if enrol.slot != slot {
+            return Err(RuleBroken::Slot { expected: slot, found: enrol.slot });
         }
-        if self.chain.is_none() {
-            self.totals.next_slot += 1;
+        if known.is_none() {
+            self.next_slot += 1;
         }
         // A new binding starts with nothing: no verdict on the old AK authorises anything.
-        self.chain = Some(AgentChain {
-            head: Head::default(),
-            last_index: 0,
-            slot: expected,
+        Ok(AgentChain {
+            head,
+            last_index,
+            slot,
             standing: Standing::Enrolled,
             beacon_size,
             quote: None,
             binding: None,
             verdict: None,
             authorised: Vec::new(),
-        });
-        Ok(())
+        })
     }
 }
 
 impl AgentChain {
+    fn apply(
+        &mut self,
+        entry: &EntryRef<'_>,
+        leaf_hash: Digest,
+        signed: impl Fn(u64) -> Option<Digest>,
+    ) -> Result<(), RuleBroken> {
+        let kind = entry.kind;
+        match kind {
+            Kind::Quote => self.quote(&QuoteGlance::read(entry.body).map_err(body_of(kind))?, leaf_hash, signed),
+            Kind::Verdict => self.verdict(&VerdictGlance::read(entry.body, |_| {}).map_err(body_of(kind))?, leaf_hash),
+            Kind::KeyRelease => self.key_release(&decode(entry)?),
+            Kind::Policy => match decode(entry)? {
+                PolicyBody::Agent(policy) => {
+                    self.binding = Some(policy.binding);
+                    Ok(())
+                }
+                PolicyBody::Named(_) => Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN }),
+            },
+            Kind::Retire => {
+                decode::<Retire>(entry)?;
+                self.standing = Standing::Retired;
+                Ok(())
+            }
+            Kind::Miss => glance::miss(entry.body).map_err(body_of(kind)),
+            Kind::OperatorAction => glance::operator_action(entry.body).map_err(body_of(kind)),
+            Kind::Revocation => decode::<Revocation>(entry).map(drop),
+            Kind::Maintenance => {
+                let Maintenance { from, to, .. } = decode(entry)?;
+                if from < to { Ok(()) } else { Err(RuleBroken::MaintenanceWindow { from, to }) }
+            }
+            Kind::Unknown(_) => Ok(()),
+            Kind::Genesis | Kind::Enrol | Kind::Checkpoint | Kind::Timestamp | Kind::Census | Kind::ServiceStart => {
+                Err(RuleBroken::Chain { kind, chain: AGENT_CHAIN })
+            }
+        }
+    }
+
     fn quote(
         &mut self,
         body: &QuoteGlance,

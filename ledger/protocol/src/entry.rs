@@ -2,7 +2,7 @@
 
 use ledger_tlog::hash::leaf_hash;
 use messages::{
-    AgentId, Digest, UnixMillis,
+    AgentId, AgentIdRef, Digest, UnixMillis,
     cbor::{self, CborError},
     ledger::ENTRY_BYTES_MAX,
 };
@@ -180,18 +180,78 @@ pub enum EntryError {
     },
 }
 
-/// An entry whose parts are somebody else's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EntryRef<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) agent: Option<&'a AgentId>,
-    pub(crate) seq: u64,
-    pub(crate) prev: Digest,
-    pub(crate) recorded: UnixMillis,
-    pub(crate) body: &'a [u8],
+/// An [`Entry`] whose parts are somebody else's: for those who read millions and keep none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EntryRef<'a> {
+    /// As [`Entry::kind`].
+    pub kind: Kind,
+    /// As [`Entry::agent`].
+    pub agent: Option<AgentIdRef<'a>>,
+    /// As [`Entry::seq`].
+    pub seq: u64,
+    /// As [`Entry::prev`].
+    pub prev: Digest,
+    /// As [`Entry::recorded`].
+    pub recorded: UnixMillis,
+    /// As [`Entry::body`].
+    pub body: &'a [u8],
 }
 
-impl EntryRef<'_> {
+impl<'a> From<&'a Entry> for EntryRef<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let Entry { kind, agent, seq, prev, recorded, body } = entry;
+        Self {
+            kind: *kind,
+            agent: agent.as_ref().map(AgentIdRef::from),
+            seq: *seq,
+            prev: *prev,
+            recorded: *recorded,
+            body,
+        }
+    }
+}
+
+impl<'a> EntryRef<'a> {
+    /// Decodes exactly one entry, where it lies.
+    ///
+    /// # Errors
+    /// The first thing that is not as [`Entry`] says. An unknown kind is no error.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, EntryError> {
+        let (entry, reader) = Self::head(bytes)?;
+        reader.last_item(1).map_err(EntryError::Cbor)?;
+        Ok(entry)
+    }
+
+    /// As [`Self::decode`], but takes whatever follows the other items for the body: for those who read entries again that
+    /// were checked when they came into the log.
+    ///
+    /// # Errors
+    /// The first thing before the body that is not as [`Entry`] says.
+    pub fn decode_head(bytes: &'a [u8]) -> Result<Self, EntryError> {
+        Self::head(bytes).map(|(entry, _)| entry)
+    }
+
+    /// The entry with all that follows the other items for its body, and the reader that stands there.
+    fn head(bytes: &'a [u8]) -> Result<(Self, cbor::Reader<'a>), EntryError> {
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(EntryError::Length { found: bytes.len() });
+        }
+        let mut reader = cbor::Reader::new(bytes);
+        reader.array_of(7).map_err(EntryError::Cbor)?;
+        let version = reader.unsigned().map_err(malformed("version", "an unsigned integer"))?;
+        if version != VERSION {
+            return Err(EntryError::Version { found: version });
+        }
+        let kind = Kind::from(reader.unsigned().map_err(malformed("kind", "an unsigned integer"))?);
+        let agent = reader.optional(cbor::Reader::text).map_err(malformed("agent", "text or null"))?;
+        let agent = agent.map(AgentIdRef::parse).transpose().map_err(EntryError::Agent)?;
+        let seq = reader.unsigned().map_err(malformed("seq", "an unsigned integer"))?;
+        let prev = Digest(reader.bytes_of().map_err(malformed("prev", "32 bytes"))?);
+        let recorded = UnixMillis(reader.unsigned().map_err(malformed("recorded", "an unsigned integer"))?);
+        let body = reader.rest();
+        Ok((Self { kind, agent, seq, prev, recorded, body }, reader))
+    }
+
     /// Appends the entry's bytes to `out`, which is as it was if there is an error. The body is taken
     /// to be one deterministic item.
     pub(crate) fn push_to(&self, out: &mut Vec<u8>) -> Result<(), EntryError> {
@@ -229,13 +289,8 @@ impl Entry {
     pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
         let mut out = Vec::with_capacity(HEAD_BYTES_MAX + self.body.len());
         cbor::check(&self.body).map_err(EntryError::Cbor)?;
-        self.borrowed().push_to(&mut out)?;
+        EntryRef::from(self).push_to(&mut out)?;
         Ok(out)
-    }
-
-    pub(crate) fn borrowed(&self) -> EntryRef<'_> {
-        let Self { kind, agent, seq, prev, recorded, body } = self;
-        EntryRef { kind: *kind, agent: agent.as_ref(), seq: *seq, prev: *prev, recorded: *recorded, body }
     }
 
     /// Decodes exactly one entry.
@@ -243,23 +298,8 @@ impl Entry {
     /// # Errors
     /// The first thing that is not as [`Entry`] says. An unknown kind is no error.
     pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
-        if bytes.len() > ENTRY_BYTES_MAX {
-            return Err(EntryError::Length { found: bytes.len() });
-        }
-        let mut reader = cbor::Reader::new(bytes);
-        reader.array_of(7).map_err(EntryError::Cbor)?;
-        let version = reader.unsigned().map_err(malformed("version", "an unsigned integer"))?;
-        if version != VERSION {
-            return Err(EntryError::Version { found: version });
-        }
-        let kind = Kind::from(reader.unsigned().map_err(malformed("kind", "an unsigned integer"))?);
-        let agent = reader.optional(cbor::Reader::text).map_err(malformed("agent", "text or null"))?;
-        let agent = agent.map(str::parse).transpose().map_err(EntryError::Agent)?;
-        let seq = reader.unsigned().map_err(malformed("seq", "an unsigned integer"))?;
-        let prev = Digest(reader.bytes_of().map_err(malformed("prev", "32 bytes"))?);
-        let recorded = UnixMillis(reader.unsigned().map_err(malformed("recorded", "an unsigned integer"))?);
-        let body = reader.last_item(1).map_err(EntryError::Cbor)?.to_vec();
-        Ok(Self { kind, agent, seq, prev, recorded, body })
+        let EntryRef { kind, agent, seq, prev, recorded, body } = EntryRef::decode(bytes)?;
+        Ok(Self { kind, agent: agent.map(AgentIdRef::to_id), seq, prev, recorded, body: body.to_vec() })
     }
 
     /// RFC 6962 leaf hash of an encoded entry.

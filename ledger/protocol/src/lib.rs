@@ -16,6 +16,6 @@ pub use chain::{
     AUTHORISED_KEYS_MAX, AgentChain, AuthorisedKey, LatestVerdict, LogState, LogTotals, RuleBroken, Standing,
 };
 pub use checkpoint_guard::{CheckpointGuard, CheckpointRefused};
-pub use entry::{Entry, EntryError, Kind, VERSION};
+pub use entry::{Entry, EntryError, EntryRef, Kind, VERSION};
 pub use nonce::{Beacon, NonceInputs, QuoteNonce};
 pub use sequencer::{Outcome, RequestRefused, Sequenced, SequencedGroup, Sequencer};

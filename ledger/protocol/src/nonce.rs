@@ -47,7 +47,10 @@ impl NonceInputs<'_> {
         let mut hash = Sha256::new();
         hash.update(LABEL);
         hash.update(self.beacon.note_digest.as_bytes());
-        hash.update(&openssl::sha::sha256(self.agent.as_str().as_bytes()));
+        // The stateful form: openssl's one-shot looks the algorithm up anew each time.
+        let mut agent = Sha256::new();
+        agent.update(self.agent.as_str().as_bytes());
+        hash.update(&agent.finish());
         hash.update(&self.head.seq.to_be_bytes());
         hash.update(self.head.prev.as_bytes());
         hash.update(self.salt.as_bytes());

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ledger_tlog::bundle::LENGTH_BYTES;
 use messages::ledger::{APPEND_ENTRIES_MAX, AppendRequest, Group, Head, Item, Receipt};
-use messages::{AgentId, Digest, UnixMillis, cbor};
+use messages::{AgentId, AgentIdRef, Digest, UnixMillis, cbor};
 use serde::{Deserialize, Serialize};
 
 use crate::body::{Body, CensusBody};
@@ -273,7 +273,8 @@ impl Placing<'_> {
                 &self.linked
             }
         };
-        let entry = EntryRef { kind: Kind::from(item.kind), agent: self.agent, seq, prev, recorded, body };
+        let agent = self.agent.map(AgentIdRef::from);
+        let entry = EntryRef { kind: Kind::from(item.kind), agent, seq, prev, recorded, body };
         if entry.kind == Kind::Census && CensusBody::decode(entry.body).ok().as_ref() != self.census {
             return Err(ItemFlaw::Census);
         }

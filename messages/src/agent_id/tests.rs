@@ -6,6 +6,7 @@ use super::*;
 fn usual_ids_are_accepted() {
     for id in ["a", "d432fbb3-d2f1-4a97-9ef7-75bd81c00000", "host_1.example-2", &"f".repeat(80)] {
         assert_eq!(id.parse::<AgentId>().unwrap().as_str(), id);
+        assert_eq!(AgentIdRef::parse(id).unwrap().to_id(), id.parse().unwrap());
     }
 }
 
@@ -17,7 +18,16 @@ fn ids_that_could_leave_their_place_are_refused() {
 }
 
 #[test]
+fn a_map_by_id_is_asked_with_a_text() {
+    let id: AgentId = "host-1".parse().unwrap();
+    let known = std::collections::HashMap::from([(id, 7)]);
+    assert_eq!(known.get("host-1"), Some(&7));
+    assert_eq!(known.get("host-2"), None);
+}
+
+#[test]
 fn a_bad_character_is_named_with_its_place() {
-    let error = "ab/c".parse::<AgentId>().unwrap_err();
-    assert_eq!(error, AgentIdError::Character { offset: 2, found: '/' });
+    for (text, offset, found) in [("ab/c", 2, '/'), ("abä", 2, 'ä')] {
+        assert_eq!(text.parse::<AgentId>().unwrap_err(), AgentIdError::Character { offset, found });
+    }
 }

@@ -1,9 +1,9 @@
-//! What reading a whole log again costs: all but the evidence, one core.
+//! What reading a whole log again costs: all but the evidence, one core; and bare SHA-256 of the same entries, by turns.
 #![expect(clippy::cast_precision_loss, reason = "rates")]
 
 use std::{fs, hint::black_box, path::Path, time::Instant};
 
-use fixtures_bench::Report;
+use fixtures_bench::{Report, process::cpu_seconds};
 use fixtures_histories::SyntheticLog;
 use ledger_protocol::body::VerdictResult;
 use ledger_tlog::{
@@ -34,19 +34,31 @@ fn main() -> Result<(), Failed> {
     let note = log.get_blob(&digest).ok_or("no note")?;
     let folder = tempfile::tempdir()?;
     write(&log, size, &note, folder.path())?;
-    let mut rates = Vec::new();
+    let (mut rates, mut walls, mut bare) = (vec![], vec![], vec![]);
     for _ in 0..if trial { 1 } else { 5 } {
         let copy = Log::folder(folder.path())?;
-        let started = Instant::now();
+        let (cpu, started) = (cpu_seconds(), Instant::now());
         let done = black_box(replay(&copy, log.log_key(), None, |_, _| {})?);
-        rates.push(size as f64 / started.elapsed().as_secs_f64());
+        rates.push(size as f64 / (cpu_seconds() - cpu).max(0.01));
+        walls.push(size as f64 / started.elapsed().as_secs_f64());
         if done.conclusion != Conclusion::Verified {
             return Err(format!("the log is not verified: {:?}", done.findings).into());
         }
+        let cpu = cpu_seconds();
+        for entry in log.entries() {
+            let mut hash = openssl::sha::Sha256::new();
+            hash.update(black_box(entry));
+            black_box(hash.finish());
+        }
+        bare.push(size as f64 / (cpu_seconds() - cpu).max(0.01));
     }
+    let bytes: usize = log.entries().iter().map(Vec::len).sum();
     let mut report = Report::new("replay");
     report.add("replay_log_entries", "1", vec![size as f64]);
+    report.add("replay_bytes_per_entry", "B", vec![bytes as f64 / size as f64]);
     report.add("replay_entries_per_s", "1/s", rates);
+    report.add("replay_entries_per_wall_s", "1/s", walls);
+    report.add("replay_bare_sha256_entries_per_s", "1/s", bare);
     report.write()?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! One agent's entries in the chain's order, and what was in force at each.
 
 use ledger_protocol::{
-    Entry, Kind,
+    EntryRef, Kind,
     body::{
         AgentPolicy, Body, Enrol, KeyRelease, Miss, OperatorAction, PolicyBody, QuoteBody, Retire, Revocation, Verdict,
     },
@@ -47,10 +47,11 @@ pub(crate) enum BodyRejected {
 }
 
 impl Decoded {
-    pub(crate) fn of(entry: &Entry) -> Result<Self, BodyRejected> {
+    pub(crate) fn of<'a>(entry: impl Into<EntryRef<'a>>) -> Result<Self, BodyRejected> {
+        let entry = entry.into();
         let malformed = |source| BodyRejected::Malformed { kind: entry.kind.name(), source };
         let fleet = Err(BodyRejected::Fleet { kind: entry.kind.name() });
-        let bytes = &entry.body;
+        let bytes = entry.body;
         Ok(match entry.kind {
             Kind::Enrol => Self::Enrol(Enrol::decode(bytes).map_err(malformed)?),
             Kind::KeyRelease => Self::KeyRelease(KeyRelease::decode(bytes).map_err(malformed)?),

@@ -129,7 +129,7 @@ fn verify_interval(
 ) -> Result<Stated, IntervalRefused> {
     let proof = IntervalProof::decode(bytes).map_err(IntervalRefused::Form)?;
     let agent = question.agent.unwrap_or(&proof.agent);
-    let statement = interval::verify(bytes, agent, trust)?;
+    let statement = interval::verify_decoded(&proof, agent, trust)?;
     weigh(question, statement.times, &statement.committed_by, &mut report.unchecked);
     report.unchecked.extend(contradiction(&statement).map(str::to_owned));
     if let Some(evidence) = evidence {

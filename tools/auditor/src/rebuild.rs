@@ -16,7 +16,7 @@ use ledger_history::{
     node::{Leaf, Node},
 };
 use ledger_protocol::{
-    Entry, EntryError, Kind,
+    Entry, EntryError, EntryRef, Kind,
     body::{Body, CensusBody, CheckpointBody, Genesis, TimestampBody},
 };
 use ledger_tlog::{
@@ -235,7 +235,8 @@ impl<'a> Rebuilt<'a> {
         let leaf = Entry::leaf_hash(bytes);
         self.hashes.get_mut().append(frontier, Hash::from_bytes(leaf.0)).map_err(NotRebuilt::Hashes)?;
         let log = self.log;
-        let blob = |digest: &Digest| log.blob(digest).ok().flatten().or_else(|| note_blob(log, &entry, digest));
+        let blob =
+            |digest: &Digest| log.blob(digest).ok().flatten().or_else(|| note_blob(log, &(&entry).into(), digest));
         let Step { leaves, nodes, census } = self.history.push(index, &entry, leaf, blob).map_err(NotRebuilt::Push)?;
         let slot = only.and_then(|agent| self.history.slot(agent));
         self.leaves.extend(leaves.into_iter().filter(|new| Some(new.slot) == slot).map(|new| new.leaf));
@@ -320,8 +321,8 @@ impl<'a> Rebuilt<'a> {
 }
 
 /// A note is a blob too; a log's directory also has it by its size.
-pub(crate) fn note_blob(log: &Log, entry: &Entry, digest: &Digest) -> Option<Vec<u8>> {
-    let body = CheckpointBody::decode(&entry.body).ok().filter(|body| body.note == *digest)?;
+pub(crate) fn note_blob(log: &Log, entry: &EntryRef<'_>, digest: &Digest) -> Option<Vec<u8>> {
+    let body = CheckpointBody::decode(entry.body).ok().filter(|body| body.note == *digest)?;
     let note = log.note(body.tree_size).ok().flatten()?;
     (openssl::sha::sha256(&note) == digest.0).then_some(note)
 }

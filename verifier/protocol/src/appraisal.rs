@@ -163,6 +163,18 @@ impl Appraisal {
 /// What is required is read from `reference` alone; nothing in the evidence can leave a check out.
 /// Steps 4 to 9 look at an authentic quote only: values that nobody signed are no facts.
 pub fn appraise(reference: &Reference<'_>, nonce: &[u8], evidence: &Evidence, lists: &Lists) -> Appraisal {
+    appraise_again(reference, nonce, evidence, lists, None)
+}
+
+/// As [`appraise`], for who has authenticated the quote before: `authenticated` MUST have been so under `reference.ak`. If
+/// it is this very quote, over the same registers and values and with the same nonce, its signature is not checked anew.
+pub fn appraise_again(
+    reference: &Reference<'_>,
+    nonce: &[u8],
+    evidence: &Evidence,
+    lists: &Lists,
+    authenticated: Option<&AuthenticQuote>,
+) -> Appraisal {
     let mut findings = Findings::default();
     let mut unanswered = false;
     let mut boot = None;
@@ -170,7 +182,8 @@ pub fn appraise(reference: &Reference<'_>, nonce: &[u8], evidence: &Evidence, li
     let tpm =
         tpm::Rules { rules: reference.policy.rules(), layer: &layer_name("tpm_policy", reference.policy.digest()) };
     let bank = check_algorithms(reference, evidence, &mut findings);
-    let quote = authenticate(reference, nonce, evidence, bank, &mut findings, &mut unanswered);
+    let asked = Asked { bank, nonce, authenticated };
+    let quote = authenticate(reference, &asked, evidence, &mut findings, &mut unanswered);
     let mut clock = None;
     if let Some(quote) = &quote {
         let step;
@@ -252,11 +265,18 @@ fn names<T: ToString>(list: &[T]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// What a quote must answer.
+struct Asked<'a> {
+    bank: Option<HashAlgorithm>,
+    nonce: &'a [u8],
+    /// A quote that is known to be the attestation key's.
+    authenticated: Option<&'a AuthenticQuote>,
+}
+
 fn authenticate(
     reference: &Reference<'_>,
-    nonce: &[u8],
+    asked: &Asked<'_>,
     evidence: &Evidence,
-    bank: Option<HashAlgorithm>,
     findings: &mut Findings,
     unanswered: &mut bool,
 ) -> Option<AuthenticQuote> {
@@ -268,7 +288,7 @@ fn authenticate(
         }
     };
     // An unaccepted bank has its finding already, and there is no selection to expect.
-    let bank = bank?;
+    let bank = asked.bank?;
     // Keylime's rule: one hash for bank and signature, the one the agent names.
     if quote.signature().hash() != bank {
         let found = quote.signature().hash();
@@ -277,7 +297,11 @@ fn authenticate(
         return None;
     }
     let selection = reference.selection(PcrBank(bank));
-    match quote.clone().verify(reference.ak, &Expected { nonce, selection: &selection, values }) {
+    let expected = Expected { nonce: asked.nonce, selection: &selection, values };
+    if let Some(known) = asked.authenticated.filter(|known| known.is(quote, &expected)) {
+        return Some(known.clone());
+    }
+    match quote.clone().verify(reference.ak, &expected) {
         Ok(quote) => Some(quote),
         Err(rejected) => {
             *unanswered |= matches!(rejected, QuoteRejected::Unavailable(_));

@@ -1,13 +1,13 @@
 //! An entry of an agent's chain, read for what its history needs of it.
 
 use ledger_protocol::body::{Body, Enrol, Maintenance, PolicyBody};
-use ledger_protocol::{Beacon, Entry, Kind};
+use ledger_protocol::{Beacon, EntryRef, Kind};
 use messages::cbor::{CborError, Reader};
-use messages::{AgentId, Digest};
+use messages::{AgentId, AgentIdRef, Digest};
 use serde::{Deserialize, Serialize};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-use super::{NewLeaf, NewNode, PushError, Step, WITNESS_ROLE};
+use super::{NewLeaf, NewNode, PushError, Sink, WITNESS_ROLE};
 use crate::agent::{Agent, Change, Cover, Judged, OpenQuote};
 use crate::clock_info::ClockInfo;
 use crate::due::{Demand, Window};
@@ -32,17 +32,17 @@ pub(super) enum Event {
 }
 
 impl Event {
-    pub(super) fn read(index: u64, entry: &Entry, hash: Digest) -> Result<Self, PushError> {
+    pub(super) fn read(index: u64, entry: &EntryRef<'_>, hash: Digest) -> Result<Self, PushError> {
         let body = |source| PushError::Body { index, kind: entry.kind, source };
         Ok(match entry.kind {
             Kind::Enrol => {
-                let Enrol { slot, .. } = Enrol::decode(&entry.body).map_err(body)?;
-                let id = entry.agent.clone().ok_or(PushError::Chain { index, kind: entry.kind })?;
+                let Enrol { slot, .. } = Enrol::decode(entry.body).map_err(body)?;
+                let id = entry.agent.map(AgentIdRef::to_id).ok_or(PushError::Chain { index, kind: entry.kind })?;
                 Self::Enrol(id, slot, hash)
             }
             Kind::Quote => Self::Quote(quote(index, entry, hash).map_err(body)?),
             Kind::Verdict => Self::Verdict(verdict(entry, hash).map_err(body)?),
-            Kind::Policy => match PolicyBody::decode(&entry.body).map_err(body)? {
+            Kind::Policy => match PolicyBody::decode(entry.body).map_err(body)? {
                 PolicyBody::Agent(policy) => {
                     let (interval_ms, tolerance_ms) = (policy.interval_ms, policy.tolerance_ms);
                     Self::Terms(hash, Change::Demand(Demand { interval_ms, tolerance_ms }))
@@ -50,7 +50,7 @@ impl Event {
                 PolicyBody::Named(_) => return Err(PushError::Chain { index, kind: entry.kind }),
             },
             Kind::Maintenance => {
-                let Maintenance { from, to, .. } = Maintenance::decode(&entry.body).map_err(body)?;
+                let Maintenance { from, to, .. } = Maintenance::decode(entry.body).map_err(body)?;
                 Self::Terms(hash, Change::Window(Window { from_ms: from.0, to_ms: to.0, seq: entry.seq }))
             }
             Kind::Retire => Self::Terms(hash, Change::Retire),
@@ -65,7 +65,7 @@ impl Event {
         agent: &mut Agent,
         clock: u64,
         cover: &Cover<'_>,
-        step: &mut Step,
+        sink: &mut impl Sink,
     ) {
         agent.seen(index);
         match self {
@@ -75,19 +75,20 @@ impl Event {
             Self::Terms(hash, change) => agent.change(&hash, &change),
             Self::Verdict(judged) => {
                 let number = agent.leaves();
-                let nodes = &mut step.nodes;
                 let leaf = agent.verdict(index, &judged, cover, |level, number, node| {
-                    nodes.push(NewNode { slot, level, number, node });
+                    sink.node(NewNode { slot, level, number, node });
                 });
-                step.leaves.extend(leaf.map(|leaf| NewLeaf { slot, number, leaf }));
+                if let Some(leaf) = leaf {
+                    sink.leaf(NewLeaf { slot, number, leaf });
+                }
             }
         }
     }
 }
 
 /// The content of a witness policy, if the entry of the fleet's chain is one.
-pub(super) fn witness_policy(index: u64, entry: &Entry) -> Result<Option<Option<Digest>>, PushError> {
-    let policy = PolicyBody::decode(&entry.body);
+pub(super) fn witness_policy(index: u64, entry: &EntryRef<'_>) -> Result<Option<Option<Digest>>, PushError> {
+    let policy = PolicyBody::decode(entry.body);
     match policy.map_err(|source| PushError::Body { index, kind: entry.kind, source })? {
         PolicyBody::Named(policy) if policy.role == WITNESS_ROLE => Ok(Some(policy.content)),
         PolicyBody::Named(_) => Ok(None),
@@ -96,8 +97,8 @@ pub(super) fn witness_policy(index: u64, entry: &Entry) -> Result<Option<Option<
 }
 
 /// The first three of a quote's items: the rest says nothing about when.
-fn quote(index: u64, entry: &Entry, hash: Digest) -> Result<OpenQuote, CborError> {
-    let mut reader = Reader::new(&entry.body);
+fn quote(index: u64, entry: &EntryRef<'_>, hash: Digest) -> Result<OpenQuote, CborError> {
+    let mut reader = Reader::new(entry.body);
     reader.array_of(7)?;
     reader.array_of(2)?;
     let beacon = Beacon { tree_size: reader.unsigned()?, note_digest: Digest(reader.bytes_of()?) };
@@ -107,8 +108,8 @@ fn quote(index: u64, entry: &Entry, hash: Digest) -> Result<OpenQuote, CborError
 }
 
 /// The first two of a verdict's items.
-fn verdict(entry: &Entry, hash: Digest) -> Result<Judged, CborError> {
-    let mut reader = Reader::new(&entry.body);
+fn verdict(entry: &EntryRef<'_>, hash: Digest) -> Result<Judged, CborError> {
+    let mut reader = Reader::new(entry.body);
     reader.array_of(7)?;
     let quote = Digest(reader.bytes_of()?);
     Ok(Judged { hash, quote, passed: reader.unsigned()? == 0 })

@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+use ledger_protocol::Entry;
 use ledger_protocol::body::{NamedPolicy, PolicyBody};
 use messages::UnixMillis;
 

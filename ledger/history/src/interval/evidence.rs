@@ -1,7 +1,7 @@
 //! The quote and verdict behind a leaf.
 
 use ledger_protocol::body::{Body, QuoteBody, Verdict, VerdictResult};
-use ledger_protocol::{Beacon, Entry, Kind, NonceInputs};
+use ledger_protocol::{Beacon, Entry, EntryRef, Kind, NonceInputs};
 use ledger_tlog::proof::verify_inclusion;
 use ledger_tlog::tree::TreeHead;
 use messages::ledger::Head;
@@ -96,9 +96,9 @@ pub(super) fn check_full<'a>(
     for (position, bytes) in entries.iter().enumerate() {
         let bytes = bytes.as_ref();
         let broken = || IntervalRefused::FullChain { position };
-        let entry = Entry::decode(bytes).map_err(|_| broken())?;
+        let entry = EntryRef::decode(bytes).map_err(|_| broken())?;
         let follows = head.is_none_or(|head| head == Head { seq: entry.seq, prev: entry.prev });
-        if entry.agent.as_ref() != Some(agent) || !follows {
+        if entry.agent != Some(agent.into()) || !follows {
             return Err(broken());
         }
         let leaf_hash = Entry::leaf_hash(bytes);
@@ -107,7 +107,7 @@ pub(super) fn check_full<'a>(
             Kind::Quote => open = Some((entry.seq, leaf_hash)),
             Kind::Verdict => {
                 let Some((seq, quote)) = open.take() else { continue };
-                let body = Verdict::decode(&entry.body).map_err(|_| broken())?;
+                let body = Verdict::decode(entry.body).map_err(|_| broken())?;
                 let Some((number, leaf)) = leaves.next() else { return Err(broken()) };
                 last = number;
                 let fails = u64::from(body.result != VerdictResult::Pass);

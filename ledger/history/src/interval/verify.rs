@@ -107,16 +107,27 @@ impl Trust<'_> {
 /// # Errors
 /// [`IntervalRefused`] with the check that failed.
 pub fn verify(bytes: &[u8], agent: &AgentId, trust: &Trust<'_>) -> Result<IntervalStatement, IntervalRefused> {
-    let proof = IntervalProof::decode(bytes).map_err(IntervalRefused::Form)?;
+    verify_decoded(&IntervalProof::decode(bytes).map_err(IntervalRefused::Form)?, agent, trust)
+}
+
+/// As [`verify`], for who has decoded the proof.
+///
+/// # Errors
+/// As there.
+pub fn verify_decoded(
+    proof: &IntervalProof,
+    agent: &AgentId,
+    trust: &Trust<'_>,
+) -> Result<IntervalStatement, IntervalRefused> {
     version_of(proof.version, if proof.beacon_stamps.is_some() { VERSION_BEACONS } else { VERSION })?;
     if proof.agent != *agent {
-        return Err(IntervalRefused::Agent { expected: agent.clone(), found: proof.agent });
+        return Err(IntervalRefused::Agent { expected: agent.clone(), found: proof.agent.clone() });
     }
     if proof.from > proof.to {
         return Err(IntervalRefused::Interval { from: proof.from, to: proof.to });
     }
-    let frame = Frame::check(&proof, trust)?;
-    let opened = open_tree(&proof, &frame)?;
+    let frame = Frame::check(proof, trust)?;
+    let opened = open_tree(proof, &frame)?;
     let zones = Zones::of(&opened.pieces, proof.from, proof.to)?;
     if let Some(row) = frame.start.as_ref().and_then(|(_, row)| row.as_ref())
         && row.aggregate.quotes > zones.leaves_before()
@@ -127,10 +138,10 @@ pub fn verify(bytes: &[u8], agent: &AgentId, trust: &Trust<'_>) -> Result<Interv
     let terms = Terms::read(&proof.terms, agent, &frame.row.terms)?;
     let governed = zones.before.iter().rev().take(1).chain(zones.inside).chain(zones.after.iter().take(1));
     terms.check(governed.clone().filter_map(|piece| Some((piece.start, piece.leaf.as_ref()?))))?;
-    let readings = check_evidence(&proof, &frame, &opened, &zones, &terms, trust)?;
-    let stamped = check_stamps(&proof, trust)?;
-    let not_before = beacons::check(&proof, |number| opened.leaf(number).map(|leaf| leaf.aggregate.first), trust)?;
-    let full_entries = check_full(&proof, &zones)?;
+    let readings = check_evidence(proof, &frame, &opened, &zones, &terms, trust)?;
+    let stamped = check_stamps(proof, trust)?;
+    let not_before = beacons::check(proof, |number| opened.leaf(number).map(|leaf| leaf.aggregate.first), trust)?;
+    let full_entries = check_full(proof, &zones)?;
     Ok(state(proof, frame, &zones, terms, stamped, Checked { readings, not_before, full_entries }, trust))
 }
 
@@ -353,7 +364,7 @@ fn check_full(proof: &IntervalProof, zones: &Zones<'_>) -> Result<u64, IntervalR
 }
 
 fn state(
-    proof: IntervalProof,
+    proof: &IntervalProof,
     frame: Frame,
     zones: &Zones<'_>,
     terms: Terms,
@@ -406,7 +417,7 @@ fn state(
         start: frame.start.map(|(census, row)| (clock(&census), row.is_some())),
         readings: checked.readings,
         full_entries: checked.full_entries,
-        agent: proof.agent,
+        agent: proof.agent.clone(),
         slot: proof.slot,
         from: proof.from,
         to: proof.to,

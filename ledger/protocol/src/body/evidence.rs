@@ -1,11 +1,12 @@
 //! Evidence, its appraisal, and the keys that depend on it.
 
 use messages::Digest;
+use messages::cbor::CborError;
 use serde_bytes::ByteBuf;
 use serde_repr::{Deserialize_repr, Serialize_repr};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
-use super::Body;
+use super::{Body, reading};
 use crate::{Beacon, Kind};
 
 /// Evidence as it arrived, with all that recomputes its nonce.
@@ -55,6 +56,10 @@ pub struct ImaDelta {
 
 impl Body for QuoteBody {
     const KIND: Kind = Kind::Quote;
+
+    fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        reading::quote(bytes)
+    }
 }
 
 /// What a verifier made of a quote.
@@ -118,6 +123,10 @@ pub struct ImaState {
 
 impl Body for Verdict {
     const KIND: Kind = Kind::Verdict;
+
+    fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        reading::verdict(bytes)
+    }
 }
 
 /// A step on a key share's way to a machine.

@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use crate::Entry;
 use serde_bytes::ByteBuf;
 
 use super::*;

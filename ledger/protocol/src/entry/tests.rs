@@ -110,3 +110,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_entry_read_where_it_lies_is_the_same() {
+    let entry = Entry {
+        kind: Kind::Quote,
+        agent: Some("host-1".parse().unwrap()),
+        seq: 7,
+        prev: Digest([3; 32]),
+        recorded: UnixMillis(5),
+        body: vec![0x81, 0x01],
+    };
+    let bytes = entry.encode().unwrap();
+    let borrowed = EntryRef::decode(&bytes).unwrap();
+    assert_eq!(borrowed, EntryRef::from(&entry));
+    assert_eq!(EntryRef::decode_head(&bytes).unwrap(), borrowed);
+}
+
+#[test]
+fn a_body_that_is_not_one_item_is_refused_unless_it_was_checked_before() {
+    let entry = Entry {
+        kind: Kind::Quote,
+        agent: None,
+        seq: 0,
+        prev: Digest::ZERO,
+        recorded: UnixMillis(0),
+        body: vec![0x81, 0x01],
+    };
+    let bytes = [entry.encode().unwrap(), vec![0x00]].concat();
+    assert!(matches!(EntryRef::decode(&bytes), Err(EntryError::Cbor(CborError::Trailing { .. }))));
+    assert_eq!(EntryRef::decode_head(&bytes).unwrap().body, [0x81, 0x01, 0x00]);
+}

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ledger_history::history::{History, NewLeaf, NewNode};
+use ledger_history::history::{History, NewLeaf, NewNode, Sink};
 use ledger_history::node::{LEAF_BYTES, Leaf, NODE_BYTES, Node};
 
 use super::error::{HistoriesError, io};
@@ -34,24 +34,22 @@ struct Waiting {
     terms: Vec<u8>,
 }
 
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.leaves.is_empty() && self.nodes.is_empty() && self.terms.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.leaves.clear();
+        self.nodes.clear();
+        self.terms.clear();
+    }
+}
+
 impl AgentFiles {
     pub(super) fn new(histories: &Path) -> Self {
         let path = histories.join(AGENTS_FOLDER);
         Self { bytes: 0, made: HashSet::new(), path, waiting: BTreeMap::new() }
-    }
-
-    pub(super) fn leaf(&mut self, new: &NewLeaf) {
-        let waiting = self.waiting.entry(new.slot).or_default();
-        if waiting.leaves.is_empty() {
-            waiting.leaves_from = new.number;
-        }
-        waiting.leaves.extend_from_slice(&new.leaf.to_bytes());
-        self.bytes += LEAF_BYTES;
-    }
-
-    pub(super) fn node(&mut self, new: NewNode) {
-        self.waiting.entry(new.slot).or_default().nodes.push(new);
-        self.bytes += size_of::<NewNode>();
     }
 
     /// The entry `index` governs the agent from here on.
@@ -60,13 +58,27 @@ impl AgentFiles {
         self.bytes += TERM_BYTES;
     }
 
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.bytes
+    /// Whether enough waits to be written.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes > WAITING_BYTES_MAX.min(self.waiting.len() * AGENT_BYTES_FULL)
     }
 
     /// Writes what waits.
     pub(super) fn flush(&mut self) -> Result<(), HistoriesError> {
-        for (slot, waiting) in std::mem::take(&mut self.waiting) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.write(&waiting)?;
+        self.bytes = 0;
+        // A busy agent fills the same room again.
+        if waiting.len() <= ROOMS_KEPT_MAX {
+            waiting.values_mut().for_each(Waiting::clear);
+            self.waiting = waiting;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, waiting: &BTreeMap<u32, Waiting>) -> Result<(), HistoriesError> {
+        for (slot, waiting) in waiting.iter().filter(|(_, waiting)| !waiting.is_empty()) {
+            let slot = *slot;
             let group = slot / FOLDER_SLOTS;
             if !self.made.contains(&group) {
                 let folder = self.path.join(group_name(group));
@@ -87,7 +99,6 @@ impl AgentFiles {
                 opened.and_then(|mut file| file.write_all(&waiting.terms)).map_err(io("write", &path))?;
             }
         }
-        self.bytes = 0;
         Ok(())
     }
 
@@ -153,6 +164,22 @@ impl AgentFiles {
             }
         }
         Ok(files)
+    }
+}
+
+impl Sink for AgentFiles {
+    fn leaf(&mut self, new: NewLeaf) {
+        let waiting = self.waiting.entry(new.slot).or_default();
+        if waiting.leaves.is_empty() {
+            waiting.leaves_from = new.number;
+        }
+        waiting.leaves.extend_from_slice(&new.leaf.to_bytes());
+        self.bytes += LEAF_BYTES;
+    }
+
+    fn node(&mut self, new: NewNode) {
+        self.waiting.entry(new.slot).or_default().nodes.push(new);
+        self.bytes += size_of::<NewNode>();
     }
 }
 
@@ -251,6 +278,15 @@ const TERMS: &str = "terms";
 const TERM_BYTES: usize = 8;
 /// Entries that govern one agent: a policy or maintenance every ten minutes for 19 years. Eight MB are read for a proof.
 const TERMS_MAX: u64 = 1 << 20;
+
+/// Leaves, nodes and terms that wait to be written: those of 160,000 quotes.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// So much for each agent with anything that waits is worth the ten microseconds that its file costs: a few for each quote.
+const AGENT_BYTES_FULL: usize = 64 << 10;
+
+/// Agents whose room is used again, of a megabyte each at most where few agents are busy: 64 MB, twice what waits.
+const ROOMS_KEPT_MAX: usize = 512;
 
 /// Slots of one folder: a few thousand files each.
 const FOLDER_SLOTS: u32 = 1_000;

@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 
-use ledger_history::history::{CensusCheck, History, Step, WITNESS_ROLE};
+use ledger_history::history::{CensusCheck, History, WITNESS_ROLE};
 use ledger_protocol::body::{Body, PolicyBody};
-use ledger_protocol::{Entry, Kind};
+use ledger_protocol::{EntryRef, Kind};
 use ledger_tlog::frontier::Frontier;
 use ledger_tlog::hash::Hash;
 use ledger_tlog::tree::TreeError;
@@ -142,14 +142,15 @@ impl Keeper {
 
     /// Takes the entries before `until`, which must be durable and hashed.
     pub(crate) fn advance(&mut self, log: Log<'_>, until: u64) -> Result<(), HistoriesError> {
+        let mut leaves = Vec::new();
         while self.history.size() < until {
             let start = self.history.size();
             let count = usize::try_from(until - start).unwrap_or(usize::MAX).min(CHUNK_ENTRIES);
             // The log has hashed them once.
-            let mut leaves = vec![Hash::from_bytes([0; 32]); count];
+            leaves.resize(count, Hash::from_bytes([0; 32]));
             let read = log.levels.read(0, start, &mut leaves);
             read.map_err(|source| HistoriesError::Hashes { size: until, source })?;
-            let mut leaves = leaves.into_iter();
+            let mut leaves = leaves.iter();
             let mut taken = Ok(());
             let read = log.segments.read(start, |index, bytes| {
                 if let Some(leaf) = leaves.next() {
@@ -159,7 +160,7 @@ impl Keeper {
             });
             read.map_err(HistoriesError::Read)?;
             taken?;
-            if self.agents.waiting_bytes() > WAITING_BYTES_MAX {
+            if self.agents.is_full() {
                 self.agents.flush()?;
             }
         }
@@ -167,29 +168,22 @@ impl Keeper {
     }
 
     fn entry(&mut self, log: Log<'_>, index: u64, bytes: &[u8], leaf: Digest) -> Result<(), HistoriesError> {
-        let entry = Entry::decode(bytes).map_err(|source| HistoriesError::Entry { index, source })?;
+        let entry = EntryRef::decode_head(bytes).map_err(|source| HistoriesError::Entry { index, source })?;
         let blob = |digest: &Digest| {
             log.blobs.get(digest).unwrap_or_else(|error| {
                 tracing::error!(error = chain(&error), "a blob is not what the histories need");
                 None
             })
         };
-        let Step { leaves, nodes, census } =
-            self.history.push(index, &entry, leaf, blob).map_err(HistoriesError::Push)?;
-        for leaf in &leaves {
-            self.agents.leaf(leaf);
-        }
-        for node in nodes {
-            self.agents.node(node);
-        }
-        match (&entry.agent, entry.kind) {
+        let census = self.history.push_to(index, entry, leaf, blob, &mut self.agents).map_err(HistoriesError::Push)?;
+        match (entry.agent, entry.kind) {
             (Some(agent), Kind::Enrol | Kind::Maintenance | Kind::Policy | Kind::Retire) => {
                 if let Some(slot) = self.history.slot(agent) {
                     self.agents.term(slot, index);
                 }
             }
             (None, Kind::Policy) => {
-                if let Ok(PolicyBody::Named(policy)) = PolicyBody::decode(&entry.body)
+                if let Ok(PolicyBody::Named(policy)) = PolicyBody::decode(entry.body)
                     && policy.role == WITNESS_ROLE
                 {
                     self.witness = Some(policy.content);
@@ -290,6 +284,3 @@ pub(crate) const SNAPSHOT_FILE: &str = "snapshot";
 
 /// Entries read in one go: a few megabytes, of which nothing stays.
 const CHUNK_ENTRIES: usize = 8_192;
-
-/// Leaves and nodes that wait to be written: those of 160,000 quotes.
-const WAITING_BYTES_MAX: usize = 32 << 20;

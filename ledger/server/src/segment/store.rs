@@ -1,7 +1,7 @@
 //! The segments of a log, for those who read entries.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -259,6 +259,16 @@ fn walk(
     let mut entry = Vec::new();
     let mut index = mark.index;
     while index < end {
+        // Nearly every frame lies whole in what was read ahead.
+        if let Some(entry) = whole_frame(reader.buffer()) {
+            let taken = ESCAPE_BYTES + entry.len();
+            if index >= wanted && visit(index, entry).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            reader.consume(taken);
+            index += 1;
+            continue;
+        }
         let mut length = [0; ESCAPE_BYTES];
         fill(&mut reader, segment, &mut length)?;
         let entry_bytes = usize::from(u16::from_be_bytes(length));
@@ -279,6 +289,15 @@ fn walk(
         index += 1;
     }
     Ok(ControlFlow::Continue(end))
+}
+
+/// The entry of the frame that `buffered` begins with, if all of it is there.
+fn whole_frame(buffered: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = buffered.split_first_chunk()?;
+    match u16::from_be_bytes(*length) {
+        0 => None,
+        length => rest.get(..usize::from(length)),
+    }
 }
 
 fn fill(reader: &mut BufReader<At<'_>>, segment: u64, out: &mut [u8]) -> Result<(), ReadError> {

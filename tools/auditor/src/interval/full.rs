@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ledger_history::interval::IntervalProof;
-use ledger_protocol::Kind;
+use ledger_protocol::{EntryRef, Kind};
 
 use super::Evidence;
 use crate::{
@@ -21,14 +21,14 @@ pub(super) fn judge(proof: &IntervalProof, quotes: u64, evidence: Evidence<'_>) 
     let mut entries: BTreeMap<u64, ProvenEntry> = BTreeMap::new();
     for bytes in proof.terms.entries.iter().chain(&proof.entries) {
         // Verified: each decodes. What governs the agent but does not concern its evidence is left to the statement.
-        let entry = ledger_protocol::Entry::decode(bytes).map_err(|error| cause::chain(&error))?;
+        let entry = EntryRef::decode_head(bytes).map_err(|error| cause::chain(&error))?;
         if entry.kind != Kind::Maintenance {
             let read = read_entry(entry.seq, bytes)
                 .map_err(|error| format!("entry {}: {}", entry.seq, cause::chain(&error)))?;
             entries.insert(entry.seq, read);
         }
     }
-    let last = proof.entries.last().and_then(|bytes| ledger_protocol::Entry::decode(bytes).ok());
+    let last = proof.entries.last().and_then(|bytes| EntryRef::decode_head(bytes).ok());
     let end = last.map_or(0, |entry| entry.seq);
     entries.retain(|seq, _| *seq <= end);
     let question = evidence.question;

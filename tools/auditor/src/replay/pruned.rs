@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use ledger_protocol::{
-    Entry, Kind, Standing,
+    Entry, EntryRef, Kind, Standing,
     body::{Body, Enrol, OperatorAction, PolicyBody},
 };
 use ledger_tlog::{
@@ -200,7 +200,7 @@ fn check_said(log: &Log, boundary: &Boundary, size: u64, findings: &mut Findings
         return Ok(());
     }
     let entry = Entry::decode(&log.entry(index, size)?).ok();
-    if entry.as_ref().and_then(pruned_by) != Some(minimum) {
+    if entry.as_ref().and_then(|entry| pruned_by(&entry.into())) != Some(minimum) {
         let text = format!("it does not say that bundles below {minimum} were pruned, as the log claims");
         findings.refute("pruned", index, text);
     }
@@ -208,9 +208,9 @@ fn check_said(log: &Log, boundary: &Boundary, size: u64, findings: &mut Findings
 }
 
 /// Below which index an entry says that bundles are not served any more.
-pub(super) fn pruned_by(entry: &Entry) -> Option<u64> {
+pub(super) fn pruned_by(entry: &EntryRef<'_>) -> Option<u64> {
     let fleets = entry.agent.is_none() && entry.kind == Kind::OperatorAction;
-    let action = fleets.then(|| OperatorAction::decode(&entry.body).ok()).flatten()?;
+    let action = fleets.then(|| OperatorAction::decode(entry.body).ok()).flatten()?;
     (action.action == "prune").then(|| action.target?.parse().ok()).flatten()
 }
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use ledger_history::{
     clock_info::extra_data,
-    history::{History, PushError},
+    history::{History, NewLeaf, NewNode, PushError, Sink},
 };
 use ledger_protocol::{
-    Beacon, Entry, Kind, LogState, NonceInputs,
+    Beacon, Entry, EntryRef, Kind, LogState, NonceInputs,
     body::{Body, CheckpointBody, TimestampBody},
 };
 use ledger_tlog::{
@@ -42,8 +42,7 @@ pub(crate) struct Reader {
     history: Option<History>,
     /// Digests of the notes that entries name, by size.
     notes: HashMap<u64, Digest>,
-    /// Of each machine the last quote, and whether it answers its own challenge.
-    open: HashMap<AgentId, (Digest, bool)>,
+    open: HashMap<AgentId, OpenQuote>,
     counts: Counts,
     recorded: UnixMillis,
     census_recorded: Option<UnixMillis>,
@@ -138,7 +137,7 @@ impl Reader {
         let leaf = Entry::leaf_hash(bytes);
         self.hashes.append(&mut self.frontier, Hash::from_bytes(leaf.0))?;
         self.counts.entries += 1;
-        let entry = match Entry::decode(bytes) {
+        let entry = match EntryRef::decode(bytes) {
             Ok(entry) => entry,
             Err(error) => {
                 findings.refute("entries", index, cause::chain(&error));
@@ -151,7 +150,7 @@ impl Reader {
         self.named_note(log, index, &entry, findings)?;
         if let Some(state) = &mut self.state {
             let notes = &self.notes;
-            if let Err(broken) = state.apply(&entry, leaf, |size| notes.get(&size).copied()) {
+            if let Err(broken) = state.apply(entry, leaf, |size| notes.get(&size).copied()) {
                 findings.refute(
                     "rules",
                     index,
@@ -167,14 +166,20 @@ impl Reader {
     }
 
     /// A beacon or a checkpoint entry names a note: it is the log's, and of this very tree.
-    fn named_note(&mut self, log: &Log, index: u64, entry: &Entry, findings: &mut Findings) -> Result<(), HashesLost> {
-        let named = match (&entry.agent, entry.kind) {
-            (Some(_), Kind::Quote) => beacon_of(&entry.body),
-            (None, Kind::Checkpoint) => CheckpointBody::decode(&entry.body)
+    fn named_note(
+        &mut self,
+        log: &Log,
+        index: u64,
+        entry: &EntryRef<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), HashesLost> {
+        let named = match (entry.agent, entry.kind) {
+            (Some(_), Kind::Quote) => beacon_of(entry.body),
+            (None, Kind::Checkpoint) => CheckpointBody::decode(entry.body)
                 .ok()
                 .map(|body| Beacon { tree_size: body.tree_size, note_digest: body.note }),
             // What was stamped need not be on record as a checkpoint.
-            (None, Kind::Timestamp) => TimestampBody::decode(&entry.body)
+            (None, Kind::Timestamp) => TimestampBody::decode(entry.body)
                 .ok()
                 .map(|body| Beacon { tree_size: body.tree_size, note_digest: body.note }),
             _ => None,
@@ -226,22 +231,25 @@ impl Reader {
     }
 
     /// A quote that a verdict passes answers the challenge of its own place.
-    fn nonce(&mut self, index: u64, entry: &Entry, leaf: Digest, findings: &mut Findings) {
-        let Some(agent) = &entry.agent else { return };
+    fn nonce(&mut self, index: u64, entry: &EntryRef<'_>, leaf: Digest, findings: &mut Findings) {
+        let Some(agent) = entry.agent else { return };
         match entry.kind {
             Kind::Quote => {
                 self.counts.quotes += 1;
-                let answered = answers(entry, agent).unwrap_or(false);
-                match self.open.get_mut(agent) {
-                    Some(open) => *open = (leaf, answered),
-                    None => drop(self.open.insert(agent.clone(), (leaf, answered))),
+                match self.open.get_mut(agent.as_str()) {
+                    Some(open) => open.answered(entry, leaf),
+                    None => {
+                        let mut open = OpenQuote { agent: agent.to_id(), quote: leaf, answered: false };
+                        open.answered(entry, leaf);
+                        self.open.insert(agent.to_id(), open);
+                    }
                 }
             }
             Kind::Verdict => {
                 self.counts.verdicts += 1;
-                let open = self.open.get(agent).copied();
-                if let (Some((quote, false)), Some((named, 0))) = (open, result_of(&entry.body))
-                    && quote == named
+                let open = self.open.get(agent.as_str()).filter(|open| !open.answered);
+                if let (Some(open), Some((named, 0))) = (open, result_of(entry.body))
+                    && open.quote == named
                 {
                     findings.refute(
                         "nonces",
@@ -254,7 +262,7 @@ impl Reader {
         }
     }
 
-    fn history(&mut self, log: &Log, index: u64, entry: &Entry, leaf: Digest, findings: &mut Findings) {
+    fn history(&mut self, log: &Log, index: u64, entry: &EntryRef<'_>, leaf: Digest, findings: &mut Findings) {
         let Some(history) = &mut self.history else { return };
         // Those that outlived a prune have taken entries behind it.
         if index < history.size() {
@@ -271,7 +279,7 @@ impl Reader {
         }
         let blob =
             |digest: &Digest| log.blob(digest).ok().flatten().or_else(|| crate::rebuild::note_blob(log, entry, digest));
-        match history.push(index, entry, leaf, blob) {
+        match history.push_to(index, *entry, leaf, blob, &mut Unkept) {
             Err(error @ PushError::Blob { .. }) => {
                 let text = format!("{}; histories and censuses are not computed from here on", cause::chain(&error));
                 findings.doubt("histories", index, text);
@@ -281,8 +289,8 @@ impl Reader {
                 findings.refute("histories", index, cause::chain(&error));
                 self.history = None;
             }
-            Ok(step) => {
-                if let Some(census) = step.census {
+            Ok(census) => {
+                if let Some(census) = census {
                     self.counts.censuses += 1;
                     self.census_recorded = Some(entry.recorded);
                     self.first_census.get_or_insert(index);
@@ -301,7 +309,7 @@ impl Reader {
                     }
                 }
                 if entry.kind == Kind::Enrol
-                    && let Some(agent) = &entry.agent
+                    && let Some(agent) = entry.agent
                 {
                     let slot = history.slot(agent).map_or(0, u64::from);
                     self.counts.machines = self.counts.machines.max(slot + 1);
@@ -309,6 +317,31 @@ impl Reader {
             }
         }
     }
+}
+
+/// The last quote of a machine.
+#[derive(Debug)]
+struct OpenQuote {
+    agent: AgentId,
+    quote: Digest,
+    /// Whether it answers its own challenge.
+    answered: bool,
+}
+
+impl OpenQuote {
+    fn answered(&mut self, entry: &EntryRef<'_>, leaf: Digest) {
+        self.quote = leaf;
+        self.answered = answers(entry, &self.agent).unwrap_or(false);
+    }
+}
+
+/// What follows from the entries is compared with censuses, not kept.
+struct Unkept;
+
+impl Sink for Unkept {
+    fn leaf(&mut self, _: NewLeaf) {}
+
+    fn node(&mut self, _: NewNode) {}
 }
 
 /// The beacon in a quote's body.
@@ -325,8 +358,8 @@ fn read_beacon(reader: &mut cbor::Reader<'_>) -> Option<Beacon> {
 }
 
 /// Whether a quote's qualifying data is the nonce of its place in the chain.
-fn answers(entry: &Entry, agent: &AgentId) -> Option<bool> {
-    let mut reader = cbor::Reader::new(&entry.body);
+fn answers(entry: &EntryRef<'_>, agent: &AgentId) -> Option<bool> {
+    let mut reader = cbor::Reader::new(entry.body);
     reader.array().ok()?;
     let beacon = read_beacon(&mut reader)?;
     let salt = Digest(reader.bytes_of().ok()?);

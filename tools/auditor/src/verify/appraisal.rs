@@ -4,10 +4,9 @@ mod course;
 mod envelopes;
 mod policies;
 
-use evidence::{algorithm::HashAlgorithm, keylime::KeylimeQuote, quote::Quote};
+use evidence::{algorithm::HashAlgorithm, signature::Signature};
 use ledger_protocol::body::{QuoteBody, Verdict, VerdictResult};
-use messages::keylime::IntegrityQuote;
-use verifier_protocol::appraisal::{Appraisal, Evidence, Finding, Outcome, Reference, SEVERITY_NOTICE, appraise};
+use verifier_protocol::appraisal::{Appraisal, Evidence, Finding, Outcome, Reference, SEVERITY_NOTICE, appraise_again};
 
 use self::{
     course::{Courses, Round, Unjudged},
@@ -70,10 +69,12 @@ pub(super) fn check(
                 policy,
                 before.enrol.and_then(|enrol| identities.get(&enrol))?,
                 findings.get(&quote_position)?,
+                // Examined under the AK of its own enrolment, which is the verdict's too.
+                history.in_force(quote_position).enrol == before.enrol,
             ))
         })();
         // What is missing has its problem in an earlier check.
-        let Some((quote, policy, identity, examined)) = parts else { continue };
+        let Some((quote, policy, identity, examined, same_ak)) = parts else { continue };
         let terms = match policies.read(before.policy, policy, blobs) {
             Ok(terms) => terms,
             Err(problem) => {
@@ -96,9 +97,7 @@ pub(super) fn check(
         };
         let earlier = policies.runtime();
         let earlier: Vec<_> = earlier.iter().map(AsRef::as_ref).collect();
-        let evidence = answer(quote, identity)
-            .and_then(|answer| Evidence::from_answer(&answer).map_err(|error| cause::chain(&error)));
-        let again = match evidence {
+        let again = match evidence_of(quote, identity) {
             Err(problem) => Again::failed(problem),
             Ok(evidence) => {
                 let reference = Reference {
@@ -109,7 +108,8 @@ pub(super) fn check(
                     measured_boot: course.boot(&terms),
                     runtime: round.runtime(&terms, &earlier),
                 };
-                let appraisal = appraise(&reference, examined.nonce().as_bytes(), &evidence, round.lists());
+                let (nonce, authentic) = (examined.nonce().as_bytes(), examined.authentic().filter(|_| same_ak));
+                let appraisal = appraise_again(&reference, nonce, &evidence, round.lists(), authentic);
                 let again = Again::of(&appraisal, &round);
                 if let Some(problem) = other_state(verdict, &appraisal, &round) {
                     check.refute(place(entry), problem, FALSE_STATE);
@@ -212,19 +212,12 @@ fn compare(verdict: &Verdict, again: &Again, unrecorded: &Unrecorded, place: &st
 }
 
 /// The agent's answer as far as the log holds it; the names of the algorithms are taken from the evidence itself.
-fn answer(quote: &QuoteBody, identity: &Identity) -> Result<IntegrityQuote, String> {
+fn evidence_of(quote: &QuoteBody, identity: &Identity) -> Result<Evidence, String> {
     let values = values_of(&quote.pcrs)?;
-    let parsed = Quote::parse(&quote.attest, &quote.signature).map_err(|error| cause::chain(&error))?;
-    let (attest, signature) = (quote.attest.to_vec(), quote.signature.to_vec());
+    // Whether the attestation is well-formed is for the appraisal.
+    let signature = Signature::parse(&quote.signature).map_err(|error| cause::chain(&error))?;
     let bank: HashAlgorithm = values.bank().algorithm();
-    Ok(IntegrityQuote {
-        hash_alg: bank.to_string(),
-        enc_alg: identity.ek.public().enc_alg_name().to_owned(),
-        sign_alg: parsed.signature().scheme().scheme.to_string(),
-        quote: KeylimeQuote { attest, signature, values }.encode(),
-        pubkey: None,
-        ima_measurement_list: None,
-        ima_measurement_list_entry: None,
-        mb_measurement_list: None,
-    })
+    let key = identity.ek.public().enc_alg_name().to_owned();
+    let algorithms = [bank.to_string(), key, signature.scheme().scheme.to_string()];
+    Evidence::from_parts(&quote.attest, &quote.signature, values, algorithms).map_err(|error| cause::chain(&error))
 }

@@ -51,6 +51,11 @@ impl Examined {
         self.authentic.as_ref().ok().map(|quote| *quote.clock_info())
     }
 
+    /// The quote, if it is authentic under the AK of its enrolment.
+    pub(super) fn authentic(&self) -> Option<&AuthenticQuote> {
+        self.authentic.as_ref().ok()
+    }
+
     /// True if the quote is the TPM's answer to its challenge.
     pub(crate) fn is_authentic(&self) -> bool {
         self.authentic.is_ok()

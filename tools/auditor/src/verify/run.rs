@@ -1,6 +1,6 @@
 //! Judging entries of one agent that are known to be in the log, wherever they came from.
 
-use ledger_protocol::{Entry, EntryError};
+use ledger_protocol::{Entry, EntryError, EntryRef};
 use messages::{AgentId, Digest};
 
 use super::{Question, appraisal, blobs::Blobs, identity, quotes, releases, verdicts};
@@ -20,9 +20,9 @@ pub(crate) enum Malformed {
 
 /// An entry whose inclusion is known, by its bytes; `index` is what reports call it.
 pub(crate) fn read_entry(index: u64, bytes: &[u8]) -> Result<ProvenEntry, Malformed> {
-    let entry = Entry::decode(bytes).map_err(Malformed::Entry)?;
-    let body = Decoded::of(&entry).map_err(Malformed::Body)?;
-    let Entry { seq, prev, recorded, .. } = entry;
+    let entry = EntryRef::decode(bytes).map_err(Malformed::Entry)?;
+    let body = Decoded::of(entry).map_err(Malformed::Body)?;
+    let EntryRef { seq, prev, recorded, .. } = entry;
     Ok(ProvenEntry { index, leaf: Entry::leaf_hash(bytes), seq, prev, recorded, body })
 }
 

@@ -61,13 +61,28 @@ impl Evidence {
                 (attest, signature, Err(reason))
             }
         };
-        if attest.is_empty() || attest.len() > ATTEST_BYTES_MAX || signature.len() > SIGNATURE_BYTES_MAX {
-            let reason = format!("{} bytes of attestation, {} of signature", attest.len(), signature.len());
-            return Err(NoQuote { reason });
-        }
+        check_lengths(&attest, &signature)?;
         let payload_key = answer.pubkey.clone().filter(|pem| pem.len() <= PAYLOAD_KEY_BYTES_MAX);
         let [hash_alg, enc_alg, sign_alg] = [&answer.hash_alg, &answer.enc_alg, &answer.sign_alg].map(Clone::clone);
         Ok(Self { attest, enc_alg, hash_alg, parts, payload_key, sign_alg, signature })
+    }
+
+    /// Takes in an answer that was recorded as its parts, without payload key: what [`Self::from_answer`] makes of the quote
+    /// string that has them. The algorithms are the hash of the bank, the key's and the signature's, as an agent names them.
+    ///
+    /// # Errors
+    /// [`NoQuote`] as there.
+    pub fn from_parts(
+        attest: &[u8],
+        signature: &[u8],
+        values: PcrValues,
+        [hash_alg, enc_alg, sign_alg]: [String; 3],
+    ) -> Result<Self, NoQuote> {
+        check_lengths(attest, signature)?;
+        let quote = Quote::parse(attest, signature).map_err(|malformed| chain(&malformed));
+        let parts = quote.map(|quote| QuoteParts { quote, values });
+        let (attest, signature) = (attest.to_vec(), signature.to_vec());
+        Ok(Self { attest, enc_alg, hash_alg, parts, payload_key: None, sign_alg, signature })
     }
 
     /// The TPMS_ATTEST's bytes, at most [`ATTEST_BYTES_MAX`].
@@ -116,6 +131,15 @@ impl Evidence {
     pub(super) fn parts(&self) -> Result<&QuoteParts, &str> {
         self.parts.as_ref().map_err(String::as_str)
     }
+}
+
+/// A quote has some bytes, and no more than any TPM makes.
+fn check_lengths(attest: &[u8], signature: &[u8]) -> Result<(), NoQuote> {
+    if attest.is_empty() || attest.len() > ATTEST_BYTES_MAX || signature.len() > SIGNATURE_BYTES_MAX {
+        let reason = format!("{} bytes of attestation, {} of signature", attest.len(), signature.len());
+        return Err(NoQuote { reason });
+    }
+    Ok(())
 }
 
 /// The first two parts of a quote string whose third is broken.

@@ -43,17 +43,20 @@ impl<'a, S: Store> StoredTree<'a, S> {
     }
 
     /// Number of leaves with a time before `second`.
+    ///
+    /// Times never go back along a tree, so the last of a run tells of all of it: one tile is read for each level.
     pub(super) fn count_before(&mut self, second: u64) -> Result<u64, NotProven<S::Error>> {
-        let (mut low, mut high) = (0, self.leaves);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.leaf(middle)?.aggregate.first < second {
-                low = middle + 1;
+        let (mut start, mut size) = (0, self.leaves);
+        while size > 1 {
+            let half = split(size);
+            if self.node(start, half)?.aggregate.last < second {
+                (start, size) = (start + half, size - half);
             } else {
-                high = middle;
+                size = half;
             }
         }
-        Ok(low)
+        let before = size == 1 && self.leaf(start)?.aggregate.first < second;
+        Ok(start + u64::from(before))
     }
 
     /// Leaves in `low..high` that come more than `limit` after the leaf before, which is in it too; the first `most`.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
 use super::*;
-use messages::UnixMillis;
+use messages::{UnixMillis, cbor};
 
 use crate::body::{
     BankValues, Body, Finding, ImaDelta, ImaState, Miss, MissReason, OperatorAction, QuoteBody, Verdict,
@@ -34,8 +34,11 @@ fn verdict() -> Verdict {
     }
 }
 
-/// A glance and a full reading agree: on whether it is one, and on what they both read.
+/// A glance and a full reading agree: on whether it is one, and on what they both read; and a full reading agrees with
+/// the general decoder.
 fn agree(bytes: &[u8]) {
+    assert_eq!(QuoteBody::decode(bytes).ok(), cbor::decode(bytes).ok(), "{bytes:02x?}");
+    assert_eq!(Verdict::decode(bytes).ok(), cbor::decode(bytes).ok(), "{bytes:02x?}");
     let full = QuoteBody::decode(bytes).ok();
     let expected =
         full.map(|quote| QuoteGlance { beacon: quote.beacon, boot_log: quote.boot_log, ima_delta: quote.ima.delta });
